@@ -1,0 +1,289 @@
+"""
+The gateway's settings: a TOML file and the environment, read once into frozen, typed values.
+
+The only reader of the environment.
+``GATEWAY_UPLOADS__MAX_LENGTH=1000000`` overrides ``max_length`` in ``[uploads]`` of the file.
+Every limit of the gateway is a setting here, with its default; ``config/gateway.example.toml`` shows them all.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+import msgspec
+
+from gateway.base.errors import ConfigurationError
+
+ENVIRONMENT_PREFIX: Final = "GATEWAY_"
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+_KIB: Final = 1024
+_MIB: Final = 1024 * _KIB
+_GIB: Final = 1024 * _MIB
+_HOUR: Final = 3600
+_DAY: Final = 24 * _HOUR
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """
+    One table of the settings file; an unknown key in it is an error.
+    """
+
+
+class Server(Section, frozen=True):
+    """
+    Where the daemon listens.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    """0 takes a free port and says which."""
+    shutdown_timeout_s: NotNegative = 3
+    """How long requests in flight may go on after SIGTERM. Uploads end at once and keep what they brought."""
+
+
+class Data(Section, frozen=True):
+    """
+    Where the daemon keeps things; an empty URL means a SQLite file in the data directory.
+    """
+
+    dir: str = "gateway-data"
+    catalog_url: str = ""
+    keys_url: str = ""
+    catalog_schema: str = "catalog"
+    keys_schema: str = "keys"
+    """The schemas are PostgreSQL's; SQLite has a file for each."""
+    pool_size: Positive = 4
+
+
+class Uploads(Section, frozen=True):
+    """
+    What an upload may cost.
+    """
+
+    max_length: Positive = 8 * _GIB
+    """Bytes; a longer one is refused with 413."""
+    max_open_per_user: Positive = 1000
+    """Unfinished uploads of one user; past it 429."""
+    max_metadata_bytes: Positive = 16 * _KIB
+    unfinished_lifetime_s: Positive = 7 * _DAY
+    """An unfinished upload is dropped this long after its last byte."""
+    finished_lifetime_s: Positive = _DAY
+    """A finished upload still answers this long, so that a lost last answer costs nothing."""
+    ended_memory_s: Positive = 30 * _DAY
+    """An expired upload answers 410 this long, then 404."""
+    idle_timeout_s: Positive = 60
+    """A body that brings nothing for so long is ended; what it brought is kept."""
+    handover_timeout_s: Positive = 5
+    """How long a newcomer waits for the holder of an upload to let go before going on without him."""
+    sweep_interval_s: Positive = 60
+
+
+class Spool(Section, frozen=True):
+    """
+    The disk space for uploads that are not placed yet.
+    """
+
+    min_free_bytes: NotNegative = 256 * _MIB
+    """With less free space on its file system new bytes are refused with 507."""
+    max_bytes: NotNegative = 0
+    """The most the spool may hold; 0 is no limit but the disk."""
+    threads: Positive = 4
+
+
+class Recordings(Section, frozen=True):
+    """
+    How lists are cut.
+    """
+
+    page_size: Positive = 50
+    max_page_size: Positive = 500
+    scan_limit: Positive = 5000
+    """Recordings opened for one page of a filtered list; a page that ends there says how to go on."""
+
+
+class Tokens(Section, frozen=True):
+    """
+    Bearer tokens made by command.
+    """
+
+    lifetime_s: Positive = 365 * _DAY
+
+
+class Keyring(Section, frozen=True):
+    """
+    The key tree.
+    """
+
+    index_block: Positive = 1024
+    """Leaf indexes reserved at once; what is left at a restart is never used."""
+    receipt_wait_s: Positive = 10
+    """A deletion that takes longer answers 202 with the receipt's address."""
+
+
+class Home(Section, frozen=True):
+    """
+    The operator's own storage, where every recording goes.
+    """
+
+    kind: str = "local"
+    settings: dict[str, Any] = {}
+    """Given to the backend kind; for local: ``root``, by default ``blobs`` in the data directory."""
+
+
+class Jobs(Section, frozen=True):
+    """
+    Durable work.
+    """
+
+    workers: Positive = 4
+    lease_s: Positive = 60
+    poll_interval_s: Positive = 5
+    max_attempts: Positive = 30
+    """Tries before a job is parked for the operator."""
+    backoff_base_ms: Positive = 500
+    backoff_max_ms: Positive = 10 * 60 * 1000
+
+
+class Plugins(Section, frozen=True):
+    """
+    Backend plugins.
+    """
+
+    disabled: list[str] = []
+    """Entry point names that are not loaded."""
+
+
+class Log(Section, frozen=True):
+    """
+    The daemon's log, on stderr.
+    """
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "console"
+
+
+class Hardening(Section, frozen=True):
+    """
+    What is asked of the operating system so that keys stay in memory.
+    """
+
+    no_core_dumps: bool = True
+    scrub_freed_memory: bool = True
+    """Start with an allocator that overwrites what is freed; see DELETION on what that is worth."""
+
+
+class Settings(Section, frozen=True):
+    """
+    All settings.
+    """
+
+    server: Server = Server()
+    data: Data = Data()
+    uploads: Uploads = Uploads()
+    spool: Spool = Spool()
+    recordings: Recordings = Recordings()
+    tokens: Tokens = Tokens()
+    keyring: Keyring = Keyring()
+    home: Home = Home()
+    jobs: Jobs = Jobs()
+    plugins: Plugins = Plugins()
+    log: Log = Log()
+    hardening: Hardening = Hardening()
+
+    @property
+    def data_dir(self) -> Path:
+        """
+        The data directory, absolute.
+        """
+        return Path(self.data.dir).expanduser().absolute()
+
+    @property
+    def catalog_url(self) -> str:
+        return self.data.catalog_url or f"sqlite:///{self.data_dir / 'catalog.db'}"
+
+    @property
+    def keys_url(self) -> str:
+        return self.data.keys_url or f"sqlite:///{self.data_dir / 'keys.db'}"
+
+    @classmethod
+    def load(
+        cls,
+        file: Path | None = None,
+        *,
+        overrides: Mapping[str, Mapping[str, Any]] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Self:
+        """
+        Return the settings of *file*, changed by the environment, changed by *overrides* (the command line).
+
+        Raises:
+            ConfigurationError: the file cannot be read, or a value is wrong; names the key and where it came from.
+        """
+        tables: dict[str, dict[str, Any]] = {}
+        sources: dict[str, str] = {}
+        if file is not None:
+            _merge(tables, sources, _read_file(file), str(file))
+        values = os.environ if environment is None else environment
+        for name, text in sorted(values.items()):
+            section, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
+            if name.startswith(ENVIRONMENT_PREFIX) and separator:
+                _merge(tables, sources, {section: {key: _parse_value(text)}}, f"the environment's {name}")
+        _merge(tables, sources, overrides or {}, "the command line")
+        for table, entries in tables.items():
+            for key, value in entries.items():
+                try:
+                    msgspec.convert({table: {key: value}}, cls)
+                except msgspec.ValidationError as error:
+                    reason = str(error).split(" - at ")[0]
+                    raise ConfigurationError(
+                        f"setting {table}.{key} from {sources[f'{table}.{key}']}: {reason}"
+                    ) from None
+        return msgspec.convert(tables, cls)
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"settings file {file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"settings file {file}: {error}") from error
+    for table, entries in content.items():
+        if not isinstance(entries, dict):
+            raise ConfigurationError(f"settings file {file}: {table} stands outside of any [section]")
+    return content
+
+
+def _merge(
+    tables: dict[str, dict[str, Any]],
+    sources: dict[str, str],
+    added: Mapping[str, Mapping[str, Any]],
+    source: str,
+) -> None:
+    for table, entries in added.items():
+        for key, value in entries.items():
+            tables.setdefault(table, {})[key] = value
+            sources[f"{table}.{key}"] = source
+
+
+def _parse_value(text: str) -> Any:
+    """
+    Read *text* as a TOML value; what is none is taken as the text it is.
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def passed_environment() -> dict[str, str]:
+    """
+    Return the environment of this process, for handing it to a child.
+    """
+    return dict(os.environ)
