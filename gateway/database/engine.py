@@ -1,0 +1,195 @@
+"""
+Connections and transactions.
+
+Two kinds of transaction, named for what one may do in them:
+`read` sees one snapshot, `write` is serialised against every other writer of the same SQLite file.
+No backend and no network is called inside either.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from typing import Any, Literal, Self
+
+import sqlalchemy
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from gateway.base.errors import ConfigurationError, GatewayError
+
+Dialect = Literal["sqlite", "postgresql"]
+
+_DRIVERS: dict[str, tuple[Dialect, str]] = {
+    "sqlite": ("sqlite", "sqlite+aiosqlite"),
+    "postgresql": ("postgresql", "postgresql+asyncpg"),
+}
+
+_SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    # FULL: a commit that was answered survives a power cut, which an acknowledged upload offset promises.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA busy_timeout = 30000",
+)
+
+
+class DatabaseUnavailable(GatewayError):
+    """
+    The database cannot be reached or opened, or its disk fails; the same may succeed later.
+    """
+
+    code = "database-unavailable"
+
+
+class Database:
+    """
+    One database: a SQLite file, or a schema of a PostgreSQL database.
+    """
+
+    def __init__(self, engine: AsyncEngine, dialect: Dialect, *, label: str) -> None:
+        self.dialect: Dialect = dialect
+        self._engine = engine
+        self._label = label
+        # SQLite has one writer at a time. Waiting for it here is fair and costs nothing; waiting in SQLite is a
+        # sleep that doubles. Other processes are still kept apart by SQLite's own lock.
+        self._writer: AbstractAsyncContextManager[Any] = (
+            asyncio.Lock() if dialect == "sqlite" else nullcontext()
+        )
+
+    @classmethod
+    async def connect(cls, url: str, *, schema: str | None = None, pool_size: int = 4) -> Self:
+        """
+        Open the database at *url* and check that it answers.
+
+        Args:
+            url: ``sqlite:////absolute/path.db`` or ``postgresql://user:password@host:port/name``.
+            schema: on PostgreSQL, the schema that holds the tables; made if it is absent. Ignored on SQLite.
+            pool_size: connections kept open.
+
+        Raises:
+            ConfigurationError: the URL is not of one of these forms.
+            DatabaseUnavailable: nothing answers there, or the file cannot be opened.
+        """
+        try:
+            parsed = make_url(url)
+            dialect, driver = _DRIVERS[parsed.drivername]
+        except (ArgumentError, KeyError):
+            raise ConfigurationError("a database URL starts with sqlite:/// or postgresql://") from None
+        arguments: dict[str, Any] = {}
+        if dialect == "postgresql" and schema is not None:
+            arguments["server_settings"] = {"search_path": schema}
+        engine = create_async_engine(
+            parsed.set(drivername=driver),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=60,
+            connect_args=arguments,
+            # An error quotes the statement, never what was bound to it.
+            hide_parameters=True,
+        )
+        if dialect == "sqlite":
+            _prepare_sqlite(engine.sync_engine)
+        database = cls(engine, dialect, label=parsed.render_as_string(hide_password=True))
+        try:
+            if dialect == "postgresql" and schema is not None:
+                await database._create_schema(schema)
+            async with database.read() as connection:
+                await connection.execute(sqlalchemy.text("SELECT 1"))
+        except (OSError, sqlalchemy.exc.DBAPIError, DatabaseUnavailable) as error:
+            await engine.dispose()
+            failure = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
+            cause = failure.orig if isinstance(failure, sqlalchemy.exc.DBAPIError) else failure
+            raise DatabaseUnavailable(f"the database {database._label} does not open: {cause}") from error
+        return database
+
+    @property
+    def sync_engine(self) -> Engine:
+        """
+        The engine below, for SQLAlchemy's event listeners.
+        """
+        return self._engine.sync_engine
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """
+        Enter a read-only transaction that sees one snapshot.
+
+        Raises:
+            DatabaseUnavailable: on entering, inside or on leaving: the database fails.
+        """
+        with _told_as_unavailable():
+            async with self._engine.connect() as connection:
+                if self.dialect == "sqlite":
+                    await connection.exec_driver_sql("BEGIN")
+                else:
+                    await connection.execution_options(
+                        isolation_level="REPEATABLE READ", postgresql_readonly=True
+                    )
+                yield connection
+                await connection.rollback()
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """
+        Enter a transaction that commits on leaving and rolls back on an exception.
+
+        On SQLite it holds the file's one write lock from the start, so what it read stays true until it commits.
+        On PostgreSQL it is READ COMMITTED: lock the rows that a decision rests on, or update with a condition.
+        On leaving without an exception the commit is durable.
+
+        Raises:
+            DatabaseUnavailable: on entering, inside or on leaving: the database fails.
+                If the commit itself failed it may still have happened, or do so at the next recovery from a crash.
+        """
+        with _told_as_unavailable():
+            async with self._writer, self._engine.connect() as connection:
+                if self.dialect == "sqlite":
+                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+                await connection.commit()
+
+    async def _create_schema(self, schema: str) -> None:
+        async with self.write() as connection:
+            # IF NOT EXISTS alone is not safe against another node doing the same.
+            await connection.execute(
+                sqlalchemy.text("SELECT pg_advisory_xact_lock(hashtext('recording-gateway schema'))")
+            )
+            await connection.execute(sqlalchemy.schema.CreateSchema(schema, if_not_exists=True))
+
+    async def close(self) -> None:
+        """
+        Close every connection.
+        """
+        await self._engine.dispose()
+
+
+@contextmanager
+def _told_as_unavailable() -> Iterator[None]:
+    """
+    Turn what a failing disk, server or connection makes the driver raise into `DatabaseUnavailable`.
+    """
+    try:
+        yield
+    except (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError) as error:
+        raise DatabaseUnavailable(f"the database failed: {error.orig}") from error
+    except sqlalchemy.exc.DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise DatabaseUnavailable(f"the database failed: {error.orig}") from error
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """
+    Set each new connection up, and leave transactions to us: the driver's own begin too late and only for writes.
+    """
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def configure(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in _SQLITE_PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()

@@ -1,0 +1,173 @@
+"""
+Reading and writing the key tree's rows, and the one fence that guards them: the head.
+
+Whatever changes the tree locks the head first, inside its transaction, and reads what it changes after that.
+So nothing that was read before, in another transaction or from a cache, can ever be saved.
+"""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import BindParameter, bindparam, insert, select, text, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.base.ids import Epoch, KeySlot
+from gateway.database import Database
+from gateway.keyring.errors import RoundOvertaken
+from gateway.keyring.pages import STATE_DEPTH, Place, SealedNode, page_path, state_place
+from gateway.keyring.tables import index_marks, tree_head, tree_pages, tree_states
+
+Rows = Mapping[Place, SealedNode]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """
+    Which tree this is, and how far it has come.
+    """
+
+    tree_id: bytes
+    epoch: Epoch
+    next_slot: KeySlot
+
+
+@asynccontextmanager
+async def durable_write(database: Database) -> AsyncIterator[AsyncConnection]:
+    """
+    Enter a transaction whose commit, once it returned, outlives a power cut and the loss of the primary.
+
+    A root is destroyed on the word of this commit, so a server set to answer early must not do so here:
+    on PostgreSQL it waits for its own disk and for every synchronous standby.
+    A standby that may be promoted must therefore be synchronous.
+    """
+    async with database.write() as connection:
+        if database.dialect == "postgresql":
+            await connection.execute(
+                text(
+                    "SELECT set_config('synchronous_commit', 'on', true)"
+                    " WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
+                )
+            )
+        yield connection
+
+
+async def read_head(connection: AsyncConnection, *, lock: bool = False) -> Head | None:
+    """
+    Return the head, or None in an empty key database; with *lock*, nobody else changes it before this commit.
+    """
+    query = select(tree_head.c.tree_id, tree_head.c.epoch, tree_head.c.next_slot)
+    if lock:
+        # On SQLite this is no words: the transaction holds the one write lock from its start.
+        query = query.with_for_update()
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else Head(row.tree_id, row.epoch, row.next_slot)
+
+
+async def read_epoch(connection: AsyncConnection) -> Epoch | None:
+    """
+    Return the head's epoch alone: the small query that every use of a cached node makes.
+    """
+    return (await connection.execute(select(tree_head.c.epoch))).scalar_one_or_none()
+
+
+async def insert_head(connection: AsyncConnection, head: Head) -> None:
+    """
+    Found the key database.
+    """
+    await connection.execute(
+        insert(tree_head).values(id=1, tree_id=head.tree_id, epoch=head.epoch, next_slot=head.next_slot)
+    )
+
+
+async def move_head(connection: AsyncConnection, *, to: Epoch) -> None:
+    """
+    Move the head on by one epoch, if it is where it is believed to be.
+
+    Raises:
+        RoundOvertaken: it is elsewhere.
+    """
+    moved = await connection.execute(update(tree_head).where(tree_head.c.epoch == to - 1).values(epoch=to))
+    if moved.rowcount != 1:
+        raise RoundOvertaken(f"the tree's head is not at epoch {to - 1} any more")
+
+
+async def rewrite_head(connection: AsyncConnection) -> None:
+    """
+    Write the head as it is, so that this commit takes the place of one that failed.
+
+    SQLite reports a commit whose fsync failed as not done, yet all of it may lie in the write-ahead log; a crash before
+    the next commit would bring it back.
+    A row that is written with what it holds already is passed over, so the head holds something else in between.
+    """
+    await connection.execute(update(tree_head).values(next_slot=tree_head.c.next_slot + 1))
+    await connection.execute(update(tree_head).values(next_slot=tree_head.c.next_slot - 1))
+
+
+async def take_slot(connection: AsyncConnection, head: Head) -> KeySlot:
+    """
+    Take the next slot, for ever; *head* was read under lock.
+    """
+    await connection.execute(update(tree_head).values(next_slot=head.next_slot + 1))
+    await connection.execute(insert(index_marks).values(slot=head.next_slot, next_index=0))
+    return head.next_slot
+
+
+async def read_pages(connection: AsyncConnection, slots: Collection[int]) -> dict[Place, SealedNode]:
+    """
+    Return the pages on the paths to *slots*, those that exist.
+    """
+    places = {place for slot in slots for place in page_path(slot)}
+    found = await connection.execute(
+        select(tree_pages).where(tuple_(tree_pages.c.depth, tree_pages.c.first_slot).in_(list(places)))
+    )
+    return {
+        Place(row.depth, row.first_slot): SealedNode(Place(row.depth, row.first_slot), row.epoch, row.sealed)
+        for row in found
+    }
+
+
+async def read_states(connection: AsyncConnection, slots: Collection[int]) -> dict[Place, SealedNode]:
+    """
+    Return the states of *slots*, those that exist.
+    """
+    found = await connection.execute(select(tree_states).where(tree_states.c.slot.in_(slots)))
+    return {state_place(row.slot): SealedNode(state_place(row.slot), row.epoch, row.sealed) for row in found}
+
+
+async def write_nodes(connection: AsyncConnection, nodes: Iterable[SealedNode], *, over: Rows) -> None:
+    """
+    Write *nodes*; those whose places are in *over*, as read under the same lock, replace the rows there.
+    """
+    pages: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    states: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for node in nodes:
+        content = {"at_slot": node.place.first_slot, "of_epoch": node.epoch, "of_bytes": node.sealed}
+        if node.place.depth == STATE_DEPTH:
+            states[node.place in over].append(content)
+        else:
+            pages[node.place in over].append({"at_depth": node.place.depth, **content})
+    new_content: dict[str, BindParameter[Any]] = {
+        "epoch": bindparam("of_epoch"),
+        "sealed": bindparam("of_bytes"),
+    }
+    slot: BindParameter[Any] = bindparam("at_slot")
+    depth: BindParameter[Any] = bindparam("at_depth")
+    page_is_there = (tree_pages.c.depth == depth) & (tree_pages.c.first_slot == slot)
+    for statement, content_of_rows in (
+        (update(tree_states).where(tree_states.c.slot == slot).values(new_content), states[True]),
+        (insert(tree_states).values({"slot": slot, **new_content}), states[False]),
+        (update(tree_pages).where(page_is_there).values(new_content), pages[True]),
+        (insert(tree_pages).values({"depth": depth, "first_slot": slot, **new_content}), pages[False]),
+    ):
+        if content_of_rows:
+            await connection.execute(statement, content_of_rows)
+
+
+async def remove_slots(connection: AsyncConnection, slots: Collection[KeySlot]) -> None:
+    """
+    Remove the states and index marks of shredded accounts.
+    """
+    await connection.execute(tree_states.delete().where(tree_states.c.slot.in_(slots)))
+    await connection.execute(index_marks.delete().where(index_marks.c.slot.in_(slots)))
