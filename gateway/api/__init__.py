@@ -1,0 +1,68 @@
+"""
+The plugin contract: all that a storage plugin may know of the gateway.
+
+A plugin is a distribution with an entry point in the group `ENTRY_POINT_GROUP`.
+The entry point names a module that implements `gateway_register_backends`, marked with `hookimpl`:
+
+    from gateway.api import API_VERSION, BackendKind, hookimpl
+
+    @hookimpl
+    def gateway_register_backends() -> list[BackendKind[Settings]]:
+        return [BackendKind(name="tape", api_version=API_VERSION, settings_type=Settings, connect=connect)]
+
+Everything a plugin needs is imported from here; which module it lies in is no part of the promise.
+The contract knows neither keys nor users nor recordings: a backend keeps opaque, already sealed bytes.
+"""
+
+from gateway.api.backend import Backend, BackendContext, BackendKind, Quota, Traits
+from gateway.api.blobs import BlobKey, BlobRef, BlobSource, BlobStat, Span, as_blob_key, new_blob_key
+from gateway.api.errors import (
+    AccessDenied,
+    AuthRevoked,
+    BackendError,
+    Conflict,
+    Disposition,
+    IntegrityMismatch,
+    Misconfigured,
+    NotFound,
+    QuotaExceeded,
+    RateLimited,
+    Transient,
+    Unsupported,
+    translated,
+)
+from gateway.api.hookspecs import ENTRY_POINT_GROUP, PROJECT, hookimpl
+from gateway.api.versions import API_VERSION, SUPPORTED_API_VERSIONS
+
+__all__ = [
+    "API_VERSION",
+    "ENTRY_POINT_GROUP",
+    "PROJECT",
+    "SUPPORTED_API_VERSIONS",
+    "AccessDenied",
+    "AuthRevoked",
+    "Backend",
+    "BackendContext",
+    "BackendError",
+    "BackendKind",
+    "BlobKey",
+    "BlobRef",
+    "BlobSource",
+    "BlobStat",
+    "Conflict",
+    "Disposition",
+    "IntegrityMismatch",
+    "Misconfigured",
+    "NotFound",
+    "Quota",
+    "QuotaExceeded",
+    "RateLimited",
+    "Span",
+    "Traits",
+    "Transient",
+    "Unsupported",
+    "as_blob_key",
+    "hookimpl",
+    "new_blob_key",
+    "translated",
+]

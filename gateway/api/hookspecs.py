@@ -1,0 +1,36 @@
+"""
+The hooks that a plugin can implement.
+
+There is one.
+pluggy finds backends and does nothing else here.
+It does not await, so the storage contract itself is the typed protocol `gateway.api.Backend`.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import pluggy
+
+from gateway.api.backend import BackendKind
+
+PROJECT: Final = "gateway"
+"""The name under which pluggy tells our marks from those of others."""
+
+ENTRY_POINT_GROUP: Final = "gateway.plugins"
+"""The entry point group in which a distribution names its plugin module."""
+
+hookspec: Final = pluggy.HookspecMarker(PROJECT)
+
+hookimpl: Final = pluggy.HookimplMarker(PROJECT)
+"""Marks a plugin's implementation of a hook."""
+
+
+@hookspec
+def gateway_register_backends() -> Iterable[BackendKind[Any]]:
+    """
+    Return the backend kinds that this distribution brings.
+
+    Called once, at start.
+    It must be quick and must not be a coroutine function; connecting is what `BackendKind.connect` is for.
+    """
+    raise NotImplementedError("a specification is never called")

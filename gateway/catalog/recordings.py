@@ -1,0 +1,224 @@
+"""
+Recordings: finished uploads, and the tombstones of erased ones.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import Row, and_, or_, select, update
+
+from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
+from gateway.catalog.tables import recordings
+from gateway.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingRow:
+    """
+    What the catalog knows of a recording: nothing that says who called whom about what.
+    """
+
+    id: RecordingId
+    user_id: UserId
+    key_slot: KeySlot
+    leaf_index: LeafIndex
+    state: str
+    size: int
+    stored_at: int
+    details: bytes | None
+    details_revision: int
+    commitment: bytes | None = None
+    revoked_at: int | None = None
+    purged_at: int | None = None
+
+    @property
+    def is_live(self) -> bool:
+        return self.state == "live"
+
+    @classmethod
+    def from_row(cls, row: Row[tuple[object, ...]]) -> Self:
+        return cls(
+            id=RecordingId(uuid.UUID(row.id)),
+            user_id=UserId(row.user_id),
+            key_slot=KeySlot(row.key_slot),
+            leaf_index=LeafIndex(row.leaf_index),
+            state=row.state,
+            size=row.size,
+            stored_at=row.stored_at,
+            details=row.details,
+            details_revision=row.details_revision,
+            commitment=row.commitment,
+            revoked_at=row.revoked_at,
+            purged_at=row.purged_at,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ListPosition:
+    """
+    A place in the list, newest first: right behind the recording it names.
+    """
+
+    stored_at: int
+    id: str
+
+
+async def insert_recording(connection: Connection, recording: RecordingRow) -> None:
+    """
+    Add a recording.
+    """
+    await connection.execute(
+        recordings.insert().values(
+            id=str(recording.id),
+            user_id=recording.user_id,
+            key_slot=recording.key_slot,
+            leaf_index=recording.leaf_index,
+            state=recording.state,
+            size=recording.size,
+            stored_at=recording.stored_at,
+            details=recording.details,
+            details_revision=recording.details_revision,
+        )
+    )
+
+
+async def get_recording(connection: Connection, recording_id: RecordingId) -> RecordingRow | None:
+    """
+    Return the recording or its tombstone, whoever owns it.
+    """
+    row = (
+        await connection.execute(select(recordings).where(recordings.c.id == str(recording_id)))
+    ).one_or_none()
+    return None if row is None else RecordingRow.from_row(row)
+
+
+async def find_live_by_leaves(
+    connection: Connection, slot: KeySlot, first: LeafIndex, last: LeafIndex
+) -> list[RecordingId]:
+    """
+    Return the live recordings whose keys are these leaves, both ends included.
+    """
+    query = select(recordings.c.id).where(
+        recordings.c.key_slot == slot,
+        recordings.c.leaf_index.between(first, last),
+        recordings.c.state == "live",
+    )
+    return [RecordingId(uuid.UUID(found)) for found in (await connection.execute(query)).scalars()]
+
+
+async def list_recordings(
+    connection: Connection,
+    user_id: UserId,
+    *,
+    after: ListPosition | None,
+    stored_from: int | None,
+    stored_before: int | None,
+    limit: int,
+) -> list[RecordingRow]:
+    """
+    Return the user's live recordings, newest first.
+
+    Args:
+        after: go on behind this place.
+        stored_from, stored_before: Unix ms, from inclusive to exclusive.
+    """
+    query = (
+        select(recordings)
+        .where(recordings.c.user_id == user_id, recordings.c.state == "live")
+        .order_by(recordings.c.stored_at.desc(), recordings.c.id.desc())
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(
+            recordings.c.stored_at <= after.stored_at,
+            or_(
+                recordings.c.stored_at < after.stored_at,
+                and_(recordings.c.stored_at == after.stored_at, recordings.c.id < after.id),
+            ),
+        )
+    if stored_from is not None:
+        query = query.where(recordings.c.stored_at >= stored_from)
+    if stored_before is not None:
+        query = query.where(recordings.c.stored_at < stored_before)
+    return [RecordingRow.from_row(row) for row in await connection.execute(query)]
+
+
+async def replace_details(
+    connection: Connection, recording_id: RecordingId, details: bytes, *, expected_revision: int
+) -> bool:
+    """
+    Store newly sealed details; False if somebody else did meanwhile or the recording is gone.
+    """
+    result = await connection.execute(
+        update(recordings)
+        .where(
+            recordings.c.id == str(recording_id),
+            recordings.c.state == "live",
+            recordings.c.details_revision == expected_revision,
+        )
+        .values(details=details, details_revision=expected_revision + 1)
+    )
+    return result.rowcount == 1
+
+
+async def set_commitment(connection: Connection, recording_id: RecordingId, commitment: bytes) -> bool:
+    """
+    Note the key commitment of the recording's blob; False if it is erased.
+
+    Holds the recording's row until the transaction ends, so that what follows in it is one attempt's alone.
+    """
+    result = await connection.execute(
+        update(recordings)
+        .where(recordings.c.id == str(recording_id), recordings.c.state == "live")
+        .values(commitment=commitment)
+    )
+    return result.rowcount == 1
+
+
+async def bury_recording(connection: Connection, recording_id: RecordingId, *, at: int) -> bool:
+    """
+    Turn a live recording into its tombstone; tell whether this call did it.
+    """
+    result = await connection.execute(
+        update(recordings)
+        .where(recordings.c.id == str(recording_id), recordings.c.state == "live")
+        .values(state="erased", details=None, revoked_at=at)
+    )
+    return result.rowcount == 1
+
+
+async def bury_recordings_of(connection: Connection, user_id: UserId, *, at: int) -> int:
+    """
+    Turn all of a user's live recordings into tombstones; return how many there were.
+    """
+    result = await connection.execute(
+        update(recordings)
+        .where(recordings.c.user_id == user_id, recordings.c.state == "live")
+        .values(state="erased", details=None, revoked_at=at)
+    )
+    return result.rowcount
+
+
+async def mark_purged(connection: Connection, recording_ids: Sequence[RecordingId], *, at: int) -> None:
+    """
+    Note that no backend holds a blob of these any more.
+    """
+    await connection.execute(
+        update(recordings).where(recordings.c.id.in_([str(i) for i in recording_ids])).values(purged_at=at)
+    )
+
+
+async def unpurged_of(connection: Connection, user_id: UserId, *, limit: int) -> list[RecordingId]:
+    """
+    Return some tombstones of the user whose blobs may still lie somewhere.
+    """
+    query = (
+        select(recordings.c.id)
+        .where(
+            recordings.c.user_id == user_id, recordings.c.state == "erased", recordings.c.purged_at.is_(None)
+        )
+        .limit(limit)
+    )
+    return [RecordingId(uuid.UUID(found)) for found in (await connection.execute(query)).scalars()]

@@ -1,0 +1,186 @@
+"""
+Users and their bearer tokens.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import Row, func, select, update
+
+from gateway.base.ids import KeySlot, UserId
+from gateway.catalog.tables import recordings, tokens, users
+from gateway.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """
+    A person who stores recordings; *personal* is sealed and None once erased.
+    """
+
+    id: UserId
+    key_slot: KeySlot
+    state: str
+    created_at: int
+    personal: bytes | None
+
+    @property
+    def is_active(self) -> bool:
+        return self.state == "active"
+
+    @classmethod
+    def from_row(cls, row: Row[tuple[object, ...]]) -> Self:
+        return cls(UserId(row.id), KeySlot(row.key_slot), row.state, row.created_at, row.personal)
+
+
+async def insert_user(connection: Connection, user: User) -> None:
+    """
+    Add *user*; his key slot exists already.
+    """
+    await connection.execute(
+        users.insert().values(
+            id=user.id,
+            key_slot=user.key_slot,
+            state=user.state,
+            created_at=user.created_at,
+            personal=user.personal,
+        )
+    )
+
+
+async def get_user(connection: Connection, user_id: UserId) -> User | None:
+    """
+    Return the user, erased or not.
+    """
+    row = (await connection.execute(select(users).where(users.c.id == user_id))).one_or_none()
+    return None if row is None else User.from_row(row)
+
+
+async def lock_active_user(connection: Connection, user_id: UserId) -> bool:
+    """
+    Hold the user's row until the transaction ends, and tell whether he is active.
+
+    Whatever adds something of a user's takes this first, so that an erasure either sees it or comes before it.
+    """
+    query = select(users.c.state).where(users.c.id == user_id).with_for_update()
+    return (await connection.execute(query)).scalar_one_or_none() == "active"
+
+
+async def iterate_users(connection: Connection) -> AsyncIterator[tuple[User, int]]:
+    """
+    Yield every user, oldest first, with the number of his recordings.
+    """
+    counted = (
+        select(recordings.c.user_id, func.count().label("count"))
+        .where(recordings.c.state == "live")
+        .group_by(recordings.c.user_id)
+        .subquery()
+    )
+    query = (
+        select(users, func.coalesce(counted.c.count, 0).label("recordings"))
+        .outerjoin(counted, counted.c.user_id == users.c.id)
+        .order_by(users.c.created_at, users.c.id)
+    )
+    for row in await connection.execute(query):
+        yield User.from_row(row), row.recordings
+
+
+async def erase_user(connection: Connection, user_id: UserId, *, at: int) -> bool:
+    """
+    Turn the user's row into a tombstone and revoke his tokens; tell whether this call did it.
+    """
+    result = await connection.execute(
+        update(users)
+        .where(users.c.id == user_id, users.c.state == "active")
+        .values(state="erased", erased_at=at, personal=None)
+    )
+    await connection.execute(
+        update(tokens).where(tokens.c.user_id == user_id, tokens.c.revoked_at.is_(None)).values(revoked_at=at)
+    )
+    return result.rowcount == 1
+
+
+async def erased_at(connection: Connection, user_id: UserId) -> int | None:
+    """
+    Return when the user was erased.
+    """
+    return (
+        await connection.execute(select(users.c.erased_at).where(users.c.id == user_id))
+    ).scalar_one_or_none()
+
+
+async def get_user_of_slot(connection: Connection, slot: KeySlot) -> User | None:
+    """
+    Return the user whose keys lie in *slot*.
+    """
+    row = (await connection.execute(select(users).where(users.c.key_slot == slot))).one_or_none()
+    return None if row is None else User.from_row(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """
+    A bearer token, of which only the hash is kept.
+    """
+
+    id: str
+    user_id: UserId
+    token_hash: bytes
+    created_at: int
+    expires_at: int
+
+
+async def insert_token(connection: Connection, token: Token) -> None:
+    """
+    Add *token*.
+    """
+    await connection.execute(
+        tokens.insert().values(
+            id=token.id,
+            user_id=token.user_id,
+            token_hash=token.token_hash,
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+        )
+    )
+
+
+async def get_user_of_token(connection: Connection, token_hash: bytes, *, at: int) -> User | None:
+    """
+    Return the active user whose unexpired, unrevoked token has this hash.
+    """
+    query = (
+        select(users)
+        .join(tokens, tokens.c.user_id == users.c.id)
+        .where(
+            tokens.c.token_hash == token_hash,
+            tokens.c.expires_at > at,
+            tokens.c.revoked_at.is_(None),
+            users.c.state == "active",
+        )
+    )
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else User.from_row(row)
+
+
+async def revoke_token(connection: Connection, token_hash: bytes, *, at: int) -> bool:
+    """
+    Revoke the token with this hash; tell whether there was a live one.
+    """
+    result = await connection.execute(
+        update(tokens)
+        .where(tokens.c.token_hash == token_hash, tokens.c.revoked_at.is_(None))
+        .values(revoked_at=at)
+    )
+    return result.rowcount == 1
+
+
+async def revoke_tokens_of(connection: Connection, user_id: UserId, *, at: int) -> int:
+    """
+    Revoke every live token of the user; return how many there were.
+    """
+    result = await connection.execute(
+        update(tokens).where(tokens.c.user_id == user_id, tokens.c.revoked_at.is_(None)).values(revoked_at=at)
+    )
+    return result.rowcount

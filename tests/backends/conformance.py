@@ -1,0 +1,315 @@
+"""
+The contract of a backend as tests: subclass `BackendConformance`, give it a fixture `connect`, and that is all.
+
+    class TestTape(BackendConformance):
+        @pytest.fixture
+        def connect(self, tmp_path: Path) -> Connect:
+            return lambda: kind.connect(BackendContext(account="tape"), TapeSettings(drive=tmp_path))
+
+Each connection made within one test reaches the same place, and each test a place of its own.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from gateway.api import (
+    Backend,
+    BlobKey,
+    BlobRef,
+    BlobStat,
+    Conflict,
+    IntegrityMismatch,
+    NotFound,
+    Span,
+    new_blob_key,
+)
+from tests.backends.sources import (
+    BreakingSource,
+    BytesSource,
+    FileSource,
+    LyingSource,
+    SourceBroke,
+    StallingSource,
+    pattern,
+)
+
+Connect = Callable[[], AbstractAsyncContextManager[Backend]]
+
+PIECE = 1 << 20
+SIZES = [0, 1, 16_400, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 17]
+BOUNDED_S = 30
+"""What must end in bounded time fails after this long, instead of hanging."""
+
+
+async def read_all(backend: Backend, ref: BlobRef, span: Span | None = None) -> bytes:
+    async with backend.read(ref, span) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+async def listed(backend: Backend) -> list[BlobStat]:
+    return [blob async for blob in backend.scan()]
+
+
+async def is_clean(backend: Backend, key: BlobKey) -> bool:
+    """
+    Whether nothing is to be seen of *key*, and it can still be put.
+    """
+    unseen = await backend.find(key) is None and await listed(backend) == []
+    with pytest.raises(NotFound):
+        await backend.stat(BlobRef(key))
+    content = pattern(1000)
+    ref = await backend.put(key, BytesSource(content))
+    return unseen and await read_all(backend, ref) == content
+
+
+class BackendConformance:
+    """
+    What every backend must do.
+    """
+
+    @pytest.fixture
+    def connect(self) -> Connect:
+        raise NotImplementedError("a subclass says how to connect to the backend that it tests")
+
+    @pytest.fixture
+    async def backend(self, connect: Connect) -> AsyncIterator[Backend]:
+        async with connect() as backend:
+            yield backend
+
+    # Put and read
+
+    @pytest.mark.parametrize("size", SIZES)
+    async def test_what_was_put_can_be_read_back(self, backend: Backend, size: int) -> None:
+        content = pattern(size)
+        ref = await backend.put(new_blob_key(), BytesSource(content))
+        assert content == await read_all(backend, ref)
+
+    @pytest.mark.parametrize("piece_size", [1000, 16_400, PIECE, 2 * PIECE + 5])
+    async def test_the_pieces_of_a_source_may_have_any_size(self, backend: Backend, piece_size: int) -> None:
+        content = pattern(2 * PIECE + 12)
+        ref = await backend.put(new_blob_key(), BytesSource(content, piece_size=piece_size))
+        assert content == await read_all(backend, ref)
+
+    async def test_a_blob_comes_in_pieces_that_are_neither_empty_nor_large(self, backend: Backend) -> None:
+        ref = await backend.put(new_blob_key(), BytesSource(pattern(4 * PIECE + 1)))
+        async with backend.read(ref) as pieces:
+            sizes = [len(piece) async for piece in pieces]
+        assert 0 not in sizes
+        assert 2 * PIECE >= max(sizes)
+
+    async def test_a_reference_knows_its_key_size_and_way_back(self, backend: Backend) -> None:
+        key = new_blob_key()
+        ref = await backend.put(key, BytesSource(pattern(4321)))
+        assert key == ref.key
+        assert BlobStat(ref, 4321) == await backend.stat(ref)
+        assert ref == await backend.find(key)
+
+    async def test_another_connection_finds_what_was_put(self, connect: Connect) -> None:
+        key, content = new_blob_key(), pattern(70_000)
+        async with connect() as first:
+            await first.put(key, BytesSource(content))
+        async with connect() as second:
+            ref = await second.find(key)
+            assert ref is not None
+            assert content == await read_all(second, ref)
+
+    async def test_a_source_is_left_as_often_as_it_was_opened(self, backend: Backend) -> None:
+        source = BytesSource(pattern(PIECE + 1))
+        await backend.put(new_blob_key(), source)
+        assert source.opened > 0
+        assert source.opened == source.left
+
+    async def test_a_source_with_a_path_is_stored_and_its_file_left_alone(
+        self, backend: Backend, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "sealed"
+        content = pattern(PIECE + 3)
+        file.touch(mode=0o600)
+        file.write_bytes(content)
+        ref = await backend.put(new_blob_key(), FileSource(file))
+        assert content == file.read_bytes()
+        file.unlink()
+        assert content == await read_all(backend, ref)
+
+    # Create only
+
+    async def test_a_taken_key_is_refused_and_its_bytes_stay(self, backend: Backend) -> None:
+        key, first = new_blob_key(), pattern(5000, 1)
+        ref = await backend.put(key, BytesSource(first))
+        with pytest.raises(Conflict):
+            await backend.put(key, BytesSource(pattern(6000, 2)))
+        assert first == await read_all(backend, ref)
+
+    async def test_of_many_puts_of_one_key_one_wins(self, backend: Backend) -> None:
+        key = new_blob_key()
+        contents = [pattern(PIECE + 7, seed) for seed in range(8)]
+        answers = await asyncio.gather(
+            *(backend.put(key, BytesSource(content)) for content in contents), return_exceptions=True
+        )
+        winners = [number for number, answer in enumerate(answers) if isinstance(answer, BlobRef)]
+        assert 1 == len(winners)
+        assert 7 == sum(isinstance(answer, Conflict) for answer in answers)
+        assert contents[winners[0]] == await read_all(backend, BlobRef(key))
+        assert [key] == [blob.ref.key for blob in await listed(backend)]
+
+    # Spans
+
+    @pytest.mark.parametrize(
+        ("start", "length"),
+        [
+            (0, 1),
+            (0, PIECE),
+            (1, PIECE),
+            (PIECE - 1, 2),
+            (PIECE, PIECE),
+            (56 + 16_400, 3 * 16_400),
+            (2 * PIECE + 99, 1),
+            (0, 2 * PIECE + 100),
+            (17, 0),
+            (2 * PIECE + 100, 0),
+        ],
+    )
+    async def test_a_span_gives_exactly_its_bytes(self, backend: Backend, start: int, length: int) -> None:
+        content = pattern(2 * PIECE + 100)
+        ref = await backend.put(new_blob_key(), BytesSource(content))
+        assert content[start : start + length] == await read_all(backend, ref, Span(start, length))
+
+    @pytest.mark.parametrize(("start", "length"), [(0, 1001), (999, 2), (1000, 1), (5000, 1), (5000, 0)])
+    async def test_a_span_beyond_the_end_is_refused_on_entering(
+        self, backend: Backend, start: int, length: int
+    ) -> None:
+        ref = await backend.put(new_blob_key(), BytesSource(pattern(1000)))
+        with pytest.raises(IntegrityMismatch):
+            await backend.read(ref, Span(start, length)).__aenter__()
+
+    async def test_twenty_readers_do_not_disturb_each_other(self, backend: Backend) -> None:
+        content = pattern(2 * PIECE)
+        ref = await backend.put(new_blob_key(), BytesSource(content))
+        spans = [Span(start * 1000, PIECE) for start in range(20)]
+        found = await asyncio.gather(*(read_all(backend, ref, span) for span in spans))
+        assert [content[span.start : span.end] for span in spans] == found
+
+    async def test_a_reader_may_stop_early(self, backend: Backend) -> None:
+        ref = await backend.put(new_blob_key(), BytesSource(pattern(3 * PIECE)))
+        async with backend.read(ref) as pieces:
+            first = await anext(pieces)
+        assert pattern(3 * PIECE).startswith(first)
+
+    # Absence and deletion
+
+    async def test_an_absent_blob_is_not_found(self, backend: Backend) -> None:
+        absent = BlobRef(new_blob_key())
+        with pytest.raises(NotFound):
+            await backend.read(absent).__aenter__()
+        with pytest.raises(NotFound):
+            await backend.stat(absent)
+        assert await backend.find(absent.key) is None
+
+    async def test_a_deleted_blob_is_gone_and_only_that(self, backend: Backend) -> None:
+        ref = await backend.put(new_blob_key(), BytesSource(pattern(10)))
+        other = await backend.put(new_blob_key(), BytesSource(pattern(20)))
+        await backend.delete(ref)
+        with pytest.raises(NotFound):
+            await backend.stat(ref)
+        assert await backend.find(ref.key) is None
+        assert [BlobStat(other, 20)] == await listed(backend)
+
+    async def test_deleting_again_succeeds(self, backend: Backend) -> None:
+        ref = await backend.put(new_blob_key(), BytesSource(pattern(10)))
+        await backend.delete(ref)
+        await backend.delete(ref)
+        await backend.delete(BlobRef(new_blob_key()))
+
+    # Scan
+
+    async def test_a_scan_of_nothing_is_empty(self, backend: Backend) -> None:
+        assert [] == await listed(backend)
+
+    async def test_a_scan_lists_each_blob_once(self, backend: Backend) -> None:
+        put = {}
+        for size in range(25):
+            put[await backend.put(new_blob_key(), BytesSource(pattern(size)))] = size
+        found = await listed(backend)
+        assert Counter([BlobStat(ref, size) for ref, size in put.items()]) == Counter(found)
+
+    # Ill-behaved sources, and cancellation
+
+    async def test_a_source_that_broke_leaves_nothing_and_can_be_opened_again(self, backend: Backend) -> None:
+        key = new_blob_key()
+        source = BreakingSource(pattern(3 * PIECE), at=2 * PIECE + 1)
+        with pytest.raises(SourceBroke):
+            await backend.put(key, source)
+        assert await backend.find(key) is None
+        assert [] == await listed(backend)
+        ref = await backend.put(key, source)
+        assert source.content == await read_all(backend, ref)
+
+    @pytest.mark.parametrize("claimed", [0, 1, 99_999, 100_001, 3 * PIECE])
+    async def test_a_source_of_another_size_is_refused_and_leaves_nothing(
+        self, backend: Backend, claimed: int
+    ) -> None:
+        key = new_blob_key()
+        with pytest.raises(IntegrityMismatch):
+            await backend.put(key, LyingSource(pattern(100_000), claimed))
+        assert await is_clean(backend, key)
+
+    @pytest.mark.parametrize("at", [0, 1, PIECE, 2 * PIECE + 1, 3 * PIECE])
+    async def test_a_put_cancelled_on_the_way_leaves_nothing(self, backend: Backend, at: int) -> None:
+        key = new_blob_key()
+        source = StallingSource(pattern(3 * PIECE), at)
+        task = asyncio.create_task(backend.put(key, source))
+        await source.stalled.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert source.opened == source.left
+        assert await is_clean(backend, key)
+
+    async def test_a_put_cancelled_at_any_moment_is_undone_by_find_and_delete(self, backend: Backend) -> None:
+        for turns in range(40):
+            key = new_blob_key()
+            task = asyncio.create_task(backend.put(key, BytesSource(pattern(3 * PIECE))))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            ref = await backend.find(key)
+            if ref is not None:
+                await backend.delete(ref)
+            assert [] == await listed(backend)
+
+    # The connection
+
+    async def test_leaving_with_calls_in_flight_ends_in_bounded_time(self, connect: Connect) -> None:
+        key = new_blob_key()
+        source = StallingSource(pattern(3 * PIECE), at=2 * PIECE)
+        async with asyncio.timeout(BOUNDED_S):
+            async with connect() as backend:
+                ref = await backend.put(new_blob_key(), BytesSource(pattern(3 * PIECE)))
+                await backend.read(ref).__aenter__()
+                task = asyncio.create_task(backend.put(key, source))
+                await source.stalled.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        async with connect() as backend:
+            assert await backend.find(key) is None
+            assert [BlobStat(ref, 3 * PIECE)] == await listed(backend)
+
+    async def test_a_probe_of_a_healthy_place_succeeds_and_leaves_nothing(self, backend: Backend) -> None:
+        await backend.probe()
+        assert [] == await listed(backend)
+
+    async def test_the_quota_is_unknown_or_makes_sense(self, backend: Backend) -> None:
+        quota = await backend.quota()
+        assert quota is None or quota.limit is None or 0 <= quota.used <= quota.limit
+
+    async def test_the_traits_are_possible(self, backend: Backend) -> None:
+        assert backend.traits.max_concurrency >= 1
+        recoverable = backend.traits.delete_recoverable_for
+        assert recoverable is None or recoverable >= timedelta(0)

@@ -1,0 +1,374 @@
+"""
+Loading plugins out of real distributions, whole and broken ones.
+"""
+
+import itertools
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.api import BackendContext, BackendError, BackendKind, BlobKey, Misconfigured
+from gateway.backends.loader import OUR_DISTRIBUTION, PluginFault, PluginSet, UnknownBackend, load_plugins
+from gateway.backends.local.settings import LocalSettings
+from gateway.base.errors import ConfigurationError
+from tests.backends.distributions import install
+from tests.backends.sources import BytesSource
+
+CONTEXT = BackendContext(account="home")
+
+TAPE = """
+    from contextlib import asynccontextmanager
+    from dataclasses import dataclass
+    from types import SimpleNamespace
+
+    from gateway.api import API_VERSION, BackendKind, hookimpl
+
+    @dataclass(frozen=True)
+    class Settings:
+        drive: str
+        speed: int = 1
+
+    @asynccontextmanager
+    async def connect(context, settings):
+        yield SimpleNamespace(context=context, settings=settings)
+
+    @hookimpl
+    def gateway_register_backends():
+        return [BackendKind(name="NAME", api_version=API_VERSION, settings_type=Settings, connect=connect)]
+"""
+
+Installed = Callable[..., None]
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """
+    A folder of installed distributions, and nothing else installed that has a plugin for us.
+    """
+    site = tmp_path / "site"
+    site.mkdir()
+    distributions = metadata.distributions
+    monkeypatch.setattr(metadata, "distributions", lambda: distributions(path=[str(site)]))
+    monkeypatch.syspath_prepend(site)
+    return site
+
+
+@pytest.fixture
+def tape(site: Path) -> Installed:
+    """
+    Installs the distribution gateway-tape, with its source changed in one place.
+    """
+
+    def installed(
+        old: str = "",
+        new: str = "",
+        *,
+        kind: str = "tape",
+        distribution: str = "gateway-tape",
+        plugin: str = "tape",
+        version: str = "1.2.3",
+    ) -> None:
+        # A name of its own for each module: Python keeps what it has imported.
+        module = f"tape_plugin_{next(_numbers)}"
+        assert old in TAPE
+        source = (TAPE.replace(old, new) if old else TAPE).replace("NAME", kind)
+        install(site, distribution, {module: source}, plugins={plugin: module}, version=version)
+
+    return installed
+
+
+@pytest.fixture
+def ours(site: Path) -> None:
+    """
+    Our own distribution, installed in the folder.
+    """
+    install(site, OUR_DISTRIBUTION, {}, plugins={"local": "gateway.backends.local"})
+
+
+def only_fault(plugins: PluginSet) -> PluginFault:
+    (fault,) = plugins.faults
+    return fault
+
+
+# What is whole
+
+
+def test_our_own_local_backend_is_found_by_its_entry_point() -> None:
+    """
+    In what is really installed here, not in a folder made for the test.
+    """
+    plugins = load_plugins()
+    assert "local" in plugins.kinds
+    assert LocalSettings is plugins.kinds["local"].settings_type
+    assert "local" not in {fault.plugin for fault in plugins.faults}
+    assert OUR_DISTRIBUTION in {
+        entry_point.dist.name
+        for entry_point in metadata.entry_points(group="gateway.plugins")
+        if entry_point.dist
+    }
+
+
+def test_a_plugin_of_another_distribution_is_found(tape: Installed) -> None:
+    tape()
+    plugins = load_plugins()
+    assert ["tape"] == list(plugins.kinds)
+    assert isinstance(plugins.kinds["tape"], BackendKind)
+    assert () == plugins.faults
+
+
+def test_nothing_installed_is_nothing_found(site: Path) -> None:
+    assert site.is_dir()
+    assert PluginSet({}, ()) == load_plugins()
+
+
+def test_a_plugin_with_settings_as_a_frozen_struct_is_found(tape: Installed) -> None:
+    tape(
+        "@dataclass(frozen=True)\n    class Settings:",
+        "import msgspec\n\n    class Settings(msgspec.Struct, frozen=True):",
+    )
+    assert ["tape"] == list(load_plugins().kinds)
+
+
+# What is switched off
+
+
+@pytest.mark.parametrize("choice", [{"disabled": {"tape"}}, {"enabled": {"disk"}}, {"enabled": set()}])
+def test_a_plugin_that_is_switched_off_is_not_even_imported(
+    site: Path, tape: Installed, tmp_path: Path, choice: dict[str, set[str]]
+) -> None:
+    install(site, "gateway-disk", {}, plugins={})
+    tape("from contextlib", f"open({str(tmp_path / 'imported')!r}, 'w').close()\n    from contextlib")
+    plugins = load_plugins(**choice)
+    assert {} == dict(plugins.kinds)
+    assert "tape" not in {fault.plugin for fault in plugins.faults}
+    assert not (tmp_path / "imported").exists()
+
+
+def test_a_plugin_that_is_both_enabled_and_disabled_is_off(tape: Installed) -> None:
+    tape()
+    assert {} == dict(load_plugins(enabled={"tape"}, disabled={"tape"}).kinds)
+
+
+def test_a_plugin_that_is_enabled_but_not_installed_is_a_fault(tape: Installed) -> None:
+    tape()
+    plugins = load_plugins(enabled={"tape", "tpae"})
+    assert ["tape"] == list(plugins.kinds)
+    assert "tpae" == only_fault(plugins).plugin
+
+
+# What is broken
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("from contextlib", "import no_such_module\n    from contextlib", "no_such_module"),
+        ("from contextlib", "raise SystemExit(3)\n    from contextlib", "SystemExit"),
+        ("from contextlib", "syntax error\n    from contextlib", "SyntaxError"),
+        ("api_version=API_VERSION", "api_version=API_VERSION + 1", "made for version 2"),
+        ("api_version=API_VERSION", "api_version=0", "made for version 0"),
+        ("def gateway_register_backends", "def gateway_register_backend", "unknown hook"),
+        ("def gateway_register_backends()", "def gateway_register_backends(settings)", "settings"),
+        ("    @hookimpl\n", "", "@hookimpl"),
+        ("def gateway_register_backends", "async def gateway_register_backends", "coroutine"),
+        ("return [", "1 / 0\n        return [", "ZeroDivisionError"),
+        ("return [", "raise SystemExit(3)\n        return [", "SystemExit"),
+        ("return [", "yield 1 / 0\n        return [", "ZeroDivisionError"),
+        ("        return [", "        [", "returned nothing"),
+        ("return [BackendKind(", "return [dict(", "registers a dict"),
+        ("return [", "return 2 * [", "already"),
+        ('name="NAME"', 'name="Tape"', "no name"),
+        ('name="NAME"', 'name="tape drive"', "no name"),
+        ('name="NAME"', 'name="-tape"', "no name"),
+        ('name="NAME"', 'name="tape\\n"', "no name"),
+        ('name="NAME"', f'name="{33 * "t"}"', "no name"),
+        ('name="NAME"', "name=7", "no name"),
+        ("@dataclass(frozen=True)", "@dataclass", "frozen"),
+        ("@dataclass(frozen=True)", "# no dataclass", "frozen"),
+        (
+            "@dataclass(frozen=True)\n    class Settings:",
+            "import msgspec\n    class Settings(msgspec.Struct):",
+            "frozen",
+        ),
+        ("settings_type=Settings", "settings_type=Settings('a')", "frozen"),
+    ],
+)
+def test_a_broken_plugin_is_named_and_the_others_load(
+    tape: Installed, old: str, new: str, reason: str
+) -> None:
+    tape(old, new, version="0.9")
+    tape(kind="reel", distribution="gateway-reel", plugin="reel")
+    plugins = load_plugins()
+    assert ["reel"] == list(plugins.kinds)
+    fault = only_fault(plugins)
+    assert ("tape", "gateway-tape", "0.9") == (fault.plugin, fault.distribution, fault.version)
+    assert reason in fault.reason
+    assert "gateway-tape 0.9" in str(fault)
+
+
+def test_a_plugin_with_one_bad_kind_is_left_out_whole(tape: Installed) -> None:
+    tape(
+        "return [",
+        "return [BackendKind(name='good', api_version=1, settings_type=Settings, connect=connect), 7, ",
+    )
+    plugins = load_plugins()
+    assert {} == dict(plugins.kinds)
+    assert "registers a int" in only_fault(plugins).reason
+
+
+def test_a_module_that_is_not_there_is_a_fault(site: Path) -> None:
+    install(site, "gateway-tape", {}, plugins={"tape": "no_such_module_at_all"})
+    assert "no_such_module_at_all" in only_fault(load_plugins()).reason
+
+
+@pytest.mark.parametrize("value", ["", "1 + 1", "tape plugin:"])
+def test_an_entry_point_that_is_nonsense_is_a_fault(site: Path, value: str) -> None:
+    install(site, "gateway-tape", {}, plugins={"tape": value})
+    assert "gateway-tape" == only_fault(load_plugins()).distribution
+
+
+def test_entry_points_that_cannot_be_read_are_a_fault(site: Path, tape: Installed) -> None:
+    tape()
+    install(site, "gateway-reel", {}, plugins={})
+    info = site / "gateway_reel-1.2.3.dist-info"
+    (info / "entry_points.txt").write_text("[gateway.plugins]\nno equals sign\n")
+    plugins = load_plugins()
+    assert ["tape"] == list(plugins.kinds)
+    assert "gateway-reel" == only_fault(plugins).distribution
+
+
+def test_a_plugin_of_a_distribution_without_metadata_still_loads(site: Path, tape: Installed) -> None:
+    tape()
+    (site / "gateway_tape-1.2.3.dist-info" / "METADATA").unlink()
+    assert ["tape"] == list(load_plugins().kinds)
+
+
+# Names
+
+
+def test_nobody_can_take_a_name_that_our_own_distribution_has(tape: Installed) -> None:
+    tape(kind="local", distribution="a-first-one", plugin="first")
+    tape(kind="local", distribution="recording_gateway", plugin="local")
+    plugins = load_plugins()
+    assert ["local"] == list(plugins.kinds)
+    assert "a-first-one" == only_fault(plugins).distribution
+    assert "'local' already" in only_fault(plugins).reason
+
+
+def test_of_two_plugins_of_one_name_the_first_by_distribution_is_taken(tape: Installed) -> None:
+    tape(kind="b", distribution="tape-b")
+    tape(kind="a", distribution="tape-a")
+    plugins = load_plugins()
+    assert ["a"] == list(plugins.kinds)
+    assert "tape-b" == only_fault(plugins).distribution
+
+
+def test_a_distribution_installed_twice_counts_once(tape: Installed) -> None:
+    tape(version="1.0")
+    tape(version="2.0")
+    plugins = load_plugins()
+    assert ["tape"] == list(plugins.kinds)
+    assert () == plugins.faults
+
+
+# Connecting
+
+
+async def test_a_plugin_gets_its_context_and_its_settings(tape: Installed) -> None:
+    tape()
+    async with load_plugins().connect("tape", CONTEXT, {"drive": "left"}) as connected:
+        given: Any = connected
+    assert CONTEXT is given.context
+    assert ("left", 1) == (given.settings.drive, given.settings.speed)
+
+
+@pytest.mark.usefixtures("ours")
+async def test_the_local_backend_connects_by_name(tmp_path: Path) -> None:
+    plugins = load_plugins(enabled={"local"})
+    async with plugins.connect(
+        "local", CONTEXT, {"root": str(tmp_path / "blobs"), "max_concurrency": 2}
+    ) as backend:
+        await backend.put(BlobKey(64 * "0"), BytesSource(b"sealed"))
+        assert 2 == backend.traits.max_concurrency
+    async with plugins.connect("local", CONTEXT, {"root": tmp_path / "blobs", "create": False}) as backend:
+        assert await backend.find(BlobKey(64 * "0")) is not None
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "root"),
+        ({"root": "relative/path"}, "root must be an absolute path"),
+        ({"root": 3}, "$.root"),
+        ({"root": "/disk", "max_concurrency": "many"}, "$.max_concurrency"),
+        ({"root": "/disk", "max_concurrency": 0}, "max_concurrency must be from 1 to 64"),
+        ({"root": "/disk", "creat": False}, "'creat'"),
+    ],
+)
+@pytest.mark.usefixtures("ours")
+def test_settings_that_do_not_fit_are_told_with_their_key(settings: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_plugins(enabled={"local"}).connect("local", CONTEXT, settings)
+    assert told in str(caught.value)
+    assert "home" in str(caught.value)
+    assert "'local'" in str(caught.value)
+
+
+def test_an_unknown_setting_of_a_struct_is_told_too(tape: Installed) -> None:
+    tape(
+        "@dataclass(frozen=True)\n    class Settings:",
+        "import msgspec\n\n    class Settings(msgspec.Struct, frozen=True):",
+    )
+    with pytest.raises(ConfigurationError, match="'sped'"):
+        load_plugins().connect("tape", CONTEXT, {"drive": "left", "sped": 2})
+
+
+def test_settings_of_a_type_that_text_cannot_give_are_told(tape: Installed) -> None:
+    tape("speed: int = 1", "speed: range = range(1)")
+    with pytest.raises(ConfigurationError, match="expected range"):
+        load_plugins().connect("tape", CONTEXT, {"drive": "left", "speed": "fast"})
+
+
+def test_a_backend_that_nobody_brings_is_told_with_what_was_left_out(tape: Installed) -> None:
+    tape("from contextlib", "import no_such_module\n    from contextlib")
+    tape(kind="reel", distribution="gateway-reel", plugin="reel")
+    with pytest.raises(UnknownBackend) as caught:
+        load_plugins().connect("tape", CONTEXT, {})
+    for told in ("'tape'", "reel", "gateway-tape 1.2.3", "no_such_module"):
+        assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            "yield SimpleNamespace(context=context, settings=settings)",
+            "raise RuntimeError('no drive')\n        yield",
+        ),
+        ("@asynccontextmanager\n    async def connect(context, settings)", "def connect(settings)"),
+        ("yield SimpleNamespace(context=context, settings=settings)", "return\n        yield"),
+    ],
+)
+async def test_a_plugin_that_fails_to_connect_fails_with_a_backend_error(
+    tape: Installed, old: str, new: str
+) -> None:
+    tape(old, new)
+    with pytest.raises(BackendError, match="connecting to the backend 'tape' failed"):
+        await load_plugins().connect("tape", CONTEXT, {"drive": "left"}).__aenter__()
+
+
+@pytest.mark.usefixtures("ours")
+async def test_a_backend_error_of_a_plugin_that_fails_to_connect_keeps_its_class(tmp_path: Path) -> None:
+    with pytest.raises(Misconfigured):
+        await load_plugins().connect("local", CONTEXT, {"root": str(tmp_path / "a" / "b")}).__aenter__()
+
+
+async def test_the_callers_own_error_passes_through_a_connection_unchanged(tape: Installed) -> None:
+    tape()
+    with pytest.raises(KeyError, match="mine"):
+        async with load_plugins().connect("tape", CONTEXT, {"drive": "left"}):
+            raise KeyError("mine")
