@@ -1,0 +1,302 @@
+"""
+The composition root: from settings to a running gateway.
+
+The one place where everything meets; it decides nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from gateway.api.backend import BackendContext
+from gateway.backends.loader import PluginSet, load_plugins
+from gateway.base.clock import Clock, SystemClock
+from gateway.base.data_directory import DataDirectory, DataDirectoryLock
+from gateway.base.errors import ConfigurationError
+from gateway.catalog.jobs import release_leases
+from gateway.catalog.uploads import spooled_ids
+from gateway.database import Database, migrate
+from gateway.http.context import CONTEXT, Context
+from gateway.http.metrics import Metrics
+from gateway.http.middleware import create_middleware
+from gateway.http.routes import add_routes
+from gateway.keyring import FileRootStore, Keyring
+from gateway.services.accounts import AccountService
+from gateway.services.erasure import ErasureService
+from gateway.services.expiry import UploadExpiry
+from gateway.services.holders import Holders
+from gateway.services.placement import HOME, PlacementService
+from gateway.services.playback import LiveReads, PlaybackService
+from gateway.services.recordings import RecordingService
+from gateway.services.uploads import UploadService
+from gateway.services.work import WorkBell
+from gateway.settings import Settings
+from gateway.spool import Spool
+from gateway.web.pages import add_pages
+from gateway.workers.jobs import JobWorker, job_handlers
+from gateway.workers.supervisor import Supervisor
+from gateway.workers.sweeper import UploadSweeper
+
+log = structlog.get_logger()
+
+_LOCK_PATIENCE_S: Final = 3.0
+"""A command that holds the data directory for a moment does not make a daemon that starts just then refuse."""
+_READ_BUFFER: Final = 128 * 1024
+_LONGEST_HEADER: Final = 8190
+_SWEEP_BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """
+    The daemon's object graph.
+    """
+
+    settings: Settings
+    plugins: PluginSet
+    context: Context
+    expiry: UploadExpiry
+    worker: JobWorker
+
+    async def _interrupt_uploads(self, app: web.Application) -> None:
+        # A phone that hangs would hold the stop up; what it brought is kept, and it comes back.
+        self.context.uploads.interrupt_all()
+
+    async def do_due_jobs(self) -> None:
+        """
+        Do every job that is due now, as the workers would.
+        """
+        while await self.worker.run_one():
+            pass
+
+    def web_app(self, clock: Clock) -> web.Application:
+        """
+        Return the application that serves it.
+        """
+        app = web.Application(middlewares=[create_middleware(clock)], client_max_size=1024 * 1024)
+        app[CONTEXT] = self.context
+        app.on_shutdown.append(self._interrupt_uploads)
+        add_routes(app)
+        add_pages(app)
+        return app
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """
+    What commands work with: beside a running daemon, or alone.
+
+    *is_alone* says that no daemon runs on this data directory, and none can start before the command has ended.
+    """
+
+    settings: Settings
+    catalog: Database
+    keyring: Keyring
+    accounts: AccountService
+    erasure: ErasureService
+    is_alone: bool
+
+
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings, *, clock: Clock | None = None, with_workers: bool = True
+) -> AsyncIterator[Gateway]:
+    """
+    Build the daemon: lock, databases, keys, spool, backends, services; ready to serve on entering.
+
+    Without workers no job is done by itself: whoever asked for that calls `Gateway.do_due_jobs`.
+
+    Raises:
+        RefusesToServe: another daemon has the data directory, or the keys say that serving would do harm.
+        ConfigurationError: a setting is wrong.
+        BackendError: the home backend does not connect.
+    """
+    clock = clock or SystemClock()
+    directory = DataDirectory(settings.data_dir)
+    directory.prepare()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(await _locked(directory))
+        catalog, keys = await _databases(settings, stack)
+        keyring = await Keyring.open(
+            keys, FileRootStore(directory.root), clock, block_size=settings.keyring.index_block
+        )
+        stack.push_async_callback(keyring.close)
+        spool = Spool.open(
+            directory.spool,
+            min_free_bytes=settings.spool.min_free_bytes,
+            max_bytes=settings.spool.max_bytes,
+            threads=settings.spool.threads,
+        )
+        stack.callback(spool.close)
+        plugins = load_plugins(disabled=settings.plugins.disabled)
+        for fault in plugins.faults:
+            log.error("plugin.left_out", plugin=fault.plugin, reason=str(fault), exc_info=fault.cause)
+        home_settings = dict(settings.home.settings)
+        if settings.home.kind == "local":
+            home_settings.setdefault("root", str(directory.blobs))
+        home = await stack.enter_async_context(
+            plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
+        )
+        await home.probe()
+        backends = {HOME: home}
+        bell = WorkBell()
+        reads = LiveReads()
+        placement = PlacementService(catalog, keyring, spool, backends, clock)
+        erasure = ErasureService(catalog, keyring, placement, reads, clock, bell)
+        metrics = Metrics()
+        holders = Holders(handover_timeout_s=settings.uploads.handover_timeout_s)
+        expiry = UploadExpiry(catalog, holders, clock, bell, settings.uploads)
+        uploads = UploadService(
+            catalog,
+            keyring,
+            spool,
+            clock,
+            bell,
+            holders,
+            expiry,
+            settings.uploads,
+            on_received=metrics.received_bytes.inc,
+        )
+        context = Context(
+            settings=settings,
+            catalog=catalog,
+            keyring=keyring,
+            accounts=AccountService(catalog, keyring, clock),
+            uploads=uploads,
+            recordings=RecordingService(catalog, keyring, settings.recordings),
+            playback=PlaybackService(catalog, keyring, spool, backends, reads),
+            erasure=erasure,
+            metrics=metrics,
+        )
+        await erasure.follow_shredding_log()
+        await _sweep_spool(catalog, spool)
+        node = directory.node_name()
+        async with catalog.write() as connection:
+            # This node's earlier process is dead, or the lock would not be ours.
+            await release_leases(connection, holder_prefix=node)
+        workers = [
+            JobWorker(catalog, job_handlers(placement, erasure), bell, settings.jobs, node=node)
+            for _ in range(settings.jobs.workers)
+        ]
+        if with_workers:
+            supervisor = Supervisor(
+                {
+                    "uploads": UploadSweeper(expiry, interval_s=settings.uploads.sweep_interval_s).run,
+                    **{f"jobs-{number}": worker.run for number, worker in enumerate(workers)},
+                }
+            )
+            supervisor.start()
+            stack.push_async_callback(supervisor.stop)
+        yield Gateway(settings=settings, plugins=plugins, context=context, expiry=expiry, worker=workers[0])
+
+
+@asynccontextmanager
+async def open_console(settings: Settings) -> AsyncIterator[Console]:
+    """
+    Open what commands need: the databases and the keys, beside a running daemon or alone.
+
+    Raises:
+        RefusesToServe: the keys say that going on would do harm.
+    """
+    clock = SystemClock()
+    directory = DataDirectory(settings.data_dir)
+    directory.prepare()
+    roots = FileRootStore(directory.root)
+    async with AsyncExitStack() as stack:
+        lock = directory.try_lock()
+        if lock is not None:
+            stack.enter_context(lock)
+        catalog, keys = await _databases(settings, stack)
+        opened = Keyring.open if lock is not None else Keyring.attach
+        # A command hands out no indexes: a block of one burns nothing.
+        keyring = await opened(keys, roots, clock, block_size=1)
+        stack.push_async_callback(keyring.close)
+        spool = Spool.open(directory.spool, min_free_bytes=0, max_bytes=0, threads=1)
+        stack.callback(spool.close)
+        placement = PlacementService(catalog, keyring, spool, {}, clock)
+        yield Console(
+            settings=settings,
+            catalog=catalog,
+            keyring=keyring,
+            accounts=AccountService(catalog, keyring, clock),
+            erasure=ErasureService(catalog, keyring, placement, LiveReads(), clock, WorkBell()),
+            is_alone=lock is not None,
+        )
+
+
+async def start_serving(app: web.Application, settings: Settings) -> tuple[web.AppRunner, str]:
+    """
+    Listen, and return the runner and the address that it listens on.
+
+    Raises:
+        ConfigurationError: the address cannot be had; the message names it.
+    """
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        # aiohttp waits so long twice: for requests to end, and for them to notice that they must.
+        shutdown_timeout=settings.server.shutdown_timeout_s / 2,
+        read_bufsize=_READ_BUFFER,
+        # Bodies are taken as they are sent, or an upload offset would count what nobody sent.
+        auto_decompress=False,
+        max_field_size=max(_LONGEST_HEADER, settings.uploads.max_metadata_bytes + 1),
+    )
+    await runner.setup()
+    site = web.TCPSite(runner, settings.server.host, settings.server.port)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise ConfigurationError(
+            f"cannot listen on {settings.server.host}:{settings.server.port} "
+            f"(settings server.host and server.port): {error.strerror or error}"
+        ) from error
+    host, port = runner.addresses[0][:2]
+    return runner, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _locked(directory: DataDirectory) -> DataDirectoryLock:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _LOCK_PATIENCE_S
+    while (lock := directory.try_lock()) is None:
+        if loop.time() > deadline:
+            raise directory.refusal()
+        await asyncio.sleep(0.1)
+    return lock
+
+
+async def _databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
+    """
+    Connect both databases and bring them to the current tables.
+    """
+    catalog = await Database.connect(
+        settings.catalog_url, schema=settings.data.catalog_schema, pool_size=settings.data.pool_size
+    )
+    stack.push_async_callback(catalog.close)
+    keys = await Database.connect(
+        settings.keys_url, schema=settings.data.keys_schema, pool_size=settings.data.pool_size
+    )
+    stack.push_async_callback(keys.close)
+    await migrate(catalog, "gateway.catalog.migrations")
+    await migrate(keys, "gateway.keyring.migrations")
+    return catalog, keys
+
+
+async def _sweep_spool(catalog: Database, spool: Spool) -> None:
+    """
+    Remove files that a crash left behind and that nothing in the catalog counts on.
+    """
+    files = await spool.file_names()
+    for first in range(0, len(files), _SWEEP_BATCH):
+        batch = files[first : first + _SWEEP_BATCH]
+        async with catalog.read() as connection:
+            known = await spooled_ids(connection, sorted({owner for owner, _ in batch}))
+        for owner, path in batch:
+            if owner not in known:
+                log.info("spool.swept", file=path.name)
+                path.unlink(missing_ok=True)

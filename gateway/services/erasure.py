@@ -1,0 +1,377 @@
+"""
+Erasing: tombstone, shred, purge; in this order, followed to completion.
+
+The tombstone and the job that carries the rest through are one transaction.
+The request then shreds at once, so that it can answer with the receipt; if it dies, the job does it.
+Blobs are deleted last: what makes a recording unreadable is the end of its key.
+"""
+
+import asyncio
+import hmac
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+
+from gateway.base.clock import Clock
+from gateway.base.ids import USER_LEAF, KeySlot, LeafIndex, RecordingId, UserId
+from gateway.catalog import markers, recordings, uploads, users
+from gateway.catalog.jobs import enqueue_job
+from gateway.catalog.placements import placements_of
+from gateway.catalog.recordings import RecordingRow
+from gateway.crypto.keys import subkey
+from gateway.database import Connection, Database
+from gateway.keyring import Keyring, PurgeState, Receipt, ShreddedEntry, ShredRequest, subject_hash
+from gateway.keyring.errors import SlotShredded
+from gateway.services.errors import NotFound
+from gateway.services.placement import PlacementService
+from gateway.services.playback import LiveReads
+from gateway.services.work import WorkBell
+
+log = structlog.get_logger()
+
+_FOLLOWED: Final = "shredding-log"
+_LOG_BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """
+    How far an erasure has come, and what proves it.
+
+    Attributes:
+        state: revoked, shredded or purged.
+        salt: with it the user can show which recording the receipt is about; None once his account is erased.
+        receipts: signed, oldest first; empty while only revoked.
+        is_new: whether the request that this answers is the one that began it.
+    """
+
+    subject_id: str
+    state: str
+    revoked_at: int | None
+    salt: bytes | None
+    receipts: tuple[Receipt, ...]
+    is_new: bool = False
+
+
+class ErasureService:
+    """
+    Erases recordings, unfinished uploads and accounts.
+    """
+
+    def __init__(
+        self,
+        catalog_db: Database,
+        keyring: Keyring,
+        placement: PlacementService,
+        reads: LiveReads,
+        clock: Clock,
+        bell: WorkBell,
+    ) -> None:
+        self._catalog = catalog_db
+        self._keyring = keyring
+        self._placement = placement
+        self._reads = reads
+        self._clock = clock
+        self._bell = bell
+
+    async def erase_recording(self, user_id: UserId, recording_id: RecordingId, *, wait_s: float) -> Erasure:
+        """
+        Erase the user's recording and tell how far that has come; again, it tells the same.
+
+        Waits up to *wait_s* for the key to be shredded; it goes on after that.
+
+        Raises:
+            NotFound: there is no such recording, or it is another user's.
+        """
+        async with self._catalog.write() as connection:
+            recording = await recordings.get_recording(connection, recording_id)
+            if recording is None or recording.user_id != user_id:
+                raise NotFound("there is no such recording")
+            is_new = await recordings.bury_recording(connection, recording_id, at=self._clock.now_ms())
+            if is_new:
+                await uploads.bury_finished_upload(connection, recording_id)
+                await enqueue_job(connection, "erase", str(recording_id))
+        self._reads.end_all_of(recording_id)
+        shredding = asyncio.ensure_future(self._shred_recording(recording_id))
+        try:
+            async with asyncio.timeout(wait_s):
+                await asyncio.shield(shredding)
+        except TimeoutError:
+            # The job goes on with it; what it raises is the job's to report.
+            shredding.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._bell.ring()
+        return replace(await self.erasure_of(user_id, recording_id), is_new=is_new)
+
+    async def erasure_of(self, user_id: UserId, recording_id: RecordingId) -> Erasure:
+        """
+        Tell how far the erasure of the user's recording has come.
+
+        Raises:
+            NotFound: there is no such recording, it is another user's, or it is not erased.
+        """
+        async with self._catalog.read() as connection:
+            recording = await recordings.get_recording(connection, recording_id)
+        if recording is None or recording.user_id != user_id or recording.is_live:
+            raise NotFound("there is no receipt for this id")
+        receipts = tuple(await self._keyring.receipts_of(str(recording_id)))
+        state = "revoked"
+        if receipts:
+            state = "shredded" if recording.purged_at is None else "purged"
+        salt = await self._salt(recording.key_slot, str(recording_id))
+        return Erasure(
+            subject_id=str(recording_id),
+            state=state,
+            revoked_at=recording.revoked_at,
+            salt=salt,
+            receipts=receipts,
+        )
+
+    async def finish_recording(self, recording_id: RecordingId) -> None:
+        """
+        Carry a recording's erasure to its end: shred, delete its blobs, sign that they are deleted.
+        """
+        recording = await self._shred_recording(recording_id)
+        if recording is None or recording.purged_at is not None:
+            return
+        removed = await self._placement.remove_blobs(recording_id)
+        now = self._clock.now_ms()
+        # One without a receipt went with its account; one with two was told of before a crash.
+        if len(await self._keyring.receipts_of(str(recording_id))) == 1:
+            await self._keyring.record_purge(
+                str(recording_id), [PurgeState(placement.backend, "purged", now) for placement in removed]
+            )
+        async with self._catalog.write() as connection:
+            await recordings.mark_purged(connection, [recording_id], at=now)
+
+    async def discard_upload(self, upload_id: RecordingId) -> None:
+        """
+        Shred the leaf of an upload that ended unfinished, and remove its pieces.
+        """
+        async with self._catalog.read() as connection:
+            upload = await uploads.get_upload(connection, upload_id)
+        if upload is None or upload.state not in ("terminated", "expired"):
+            return
+        now = self._clock.now_ms()
+        await self._shred(
+            subject_id=str(upload_id),
+            slot=upload.key_slot,
+            index=upload.leaf_index,
+            revoked_at=now,
+            commitment=None,
+            placements=(),
+        )
+        await self._placement.remove_blobs(upload_id)
+
+    async def bury_account(self, user_id: UserId) -> bytes:
+        """
+        Revoke everything a user had, and leave the rest to a job; return the salt of his receipt.
+
+        Raises:
+            NotFound: there is no such user, or he was erased before.
+        """
+        async with self._catalog.read() as connection:
+            user = await users.get_user(connection, user_id)
+        salt = None if user is None else await self._salt(user.key_slot, user_id)
+        now = self._clock.now_ms()
+        async with self._catalog.write() as connection:
+            if salt is None or not await users.erase_user(connection, user_id, at=now):
+                raise NotFound(f"there is no user {user_id}")
+            await _bury_all_of(connection, user_id, at=now)
+        self._reads.end_all_of_user(user_id)
+        self._bell.ring()
+        return salt
+
+    async def shred_account(self, user_id: UserId, *, salt: bytes) -> None:
+        """
+        Shred the keys of an account that was buried; the rest stays with the job.
+        """
+        async with self._catalog.read() as connection:
+            user = await users.get_user(connection, user_id)
+            at = await users.erased_at(connection, user_id)
+        assert user is not None
+        assert not user.is_active
+        await self._shred_account(
+            user_id, user.key_slot, revoked_at=self._clock.now_ms() if at is None else at, salt=salt
+        )
+
+    async def account_erasure_of(self, user_id: UserId, *, salt: bytes | None) -> Erasure:
+        """
+        Tell how far the erasure of an account has come.
+
+        The salt is known only to whoever erased it: it cannot be derived any more.
+        """
+        async with self._catalog.read() as connection:
+            revoked_at = await users.erased_at(connection, user_id)
+        receipts = tuple(await self._keyring.receipts_of(user_id))
+        state = ("revoked", "shredded", "purged")[min(len(receipts), 2)]
+        return Erasure(subject_id=user_id, state=state, revoked_at=revoked_at, salt=salt, receipts=receipts)
+
+    async def finish_account(self, user_id: UserId) -> None:
+        """
+        Carry an account's erasure to its end.
+        """
+        async with self._catalog.read() as connection:
+            user = await users.get_user(connection, user_id)
+            at = await users.erased_at(connection, user_id)
+        if user is None or user.is_active:
+            return
+        self._reads.end_all_of_user(user_id)
+        await self._shred_account(
+            user_id,
+            user.key_slot,
+            revoked_at=self._clock.now_ms() if at is None else at,
+            salt=await self._salt(user.key_slot, user_id),
+        )
+        backends: set[str] = set()
+        while True:
+            async with self._catalog.read() as connection:
+                left = await recordings.unpurged_of(connection, user_id, limit=100)
+            if not left:
+                break
+            for recording_id in left:
+                removed = await self._placement.remove_blobs(recording_id)
+                backends.update(placement.backend for placement in removed)
+            async with self._catalog.write() as connection:
+                await recordings.mark_purged(connection, left, at=self._clock.now_ms())
+        now = self._clock.now_ms()
+        if len(await self._keyring.receipts_of(user_id)) == 1:
+            await self._keyring.record_purge(
+                user_id, [PurgeState(backend, "purged", now) for backend in sorted(backends)]
+            )
+
+    async def follow_shredding_log(self) -> int:
+        """
+        Bring the catalog to what the key database says is shredded; return how many rows that changed.
+
+        They differ after an older catalog was restored, or after a crash.
+        What derives to nothing must not be listed, and must not stay at a backend.
+        """
+        changed = 0
+        async with self._catalog.read() as connection:
+            position = await markers.read_marker(connection, _FOLLOWED)
+        while entries := await self._keyring.shredded_since(position, _LOG_BATCH):
+            async with self._catalog.write() as connection:
+                for entry in entries:
+                    changed += await self._bury(connection, entry)
+                position = entries[-1].sequence
+                await markers.move_marker(connection, _FOLLOWED, position)
+        if changed:
+            log.warning("catalog.followed_shredding_log", rows=changed)
+            self._bell.ring()
+        return changed
+
+    async def _bury(self, connection: Connection, entry: ShreddedEntry) -> int:
+        now = self._clock.now_ms()
+        if entry.kind == "account":
+            user = await users.get_user_of_slot(connection, entry.slot)
+            if user is None or not user.is_active:
+                return 0
+            await users.erase_user(connection, user.id, at=now)
+            await _bury_all_of(connection, user.id, at=now)
+            return 1
+        assert entry.first is not None
+        assert entry.last is not None
+        changed = 0
+        for recording_id in await recordings.find_live_by_leaves(
+            connection, entry.slot, entry.first, entry.last
+        ):
+            changed += await recordings.bury_recording(connection, recording_id, at=now)
+            await uploads.bury_finished_upload(connection, recording_id)
+            await enqueue_job(connection, "erase", str(recording_id))
+        for upload_id in await uploads.find_open_by_leaves(connection, entry.slot, entry.first, entry.last):
+            changed += await uploads.end_upload(connection, upload_id, "terminated", expires_at=now)
+            await enqueue_job(connection, "discard", str(upload_id))
+        return changed
+
+    async def _shred_recording(self, recording_id: RecordingId) -> RecordingRow | None:
+        """
+        Shred the leaf of a recording whose tombstone stands; return its row.
+        """
+        async with self._catalog.read() as connection:
+            recording = await recordings.get_recording(connection, recording_id)
+            where = await placements_of(connection, recording_id)
+        if recording is None or recording.is_live:
+            return None
+        await self._shred(
+            subject_id=str(recording_id),
+            slot=recording.key_slot,
+            index=recording.leaf_index,
+            revoked_at=recording.revoked_at or self._clock.now_ms(),
+            commitment=recording.commitment,
+            placements=tuple(PurgeState(placement.backend, "pending", None) for placement in where),
+        )
+        return recording
+
+    async def _shred(
+        self,
+        *,
+        subject_id: str,
+        slot: KeySlot,
+        index: LeafIndex,
+        revoked_at: int,
+        commitment: bytes | None,
+        placements: tuple[PurgeState, ...],
+    ) -> None:
+        salt = await self._salt(slot, subject_id)
+        if salt is None:
+            return  # The whole account is shredded, this leaf with it.
+        await self._keyring.shred(
+            ShredRequest(
+                subject_id=subject_id,
+                kind="recording",
+                slot=slot,
+                first=index,
+                last=index,
+                revoked_at_ms=revoked_at,
+                subject_hash=subject_hash(subject_id, salt),
+                commitment=commitment,
+                placements=placements,
+            )
+        )
+
+    async def _shred_account(
+        self, user_id: UserId, slot: KeySlot, *, revoked_at: int, salt: bytes | None
+    ) -> Receipt:
+        done = await self._keyring.receipts_of(user_id)
+        if done:
+            return done[0]
+        assert salt is not None  # a slot without a receipt is not shredded
+        return await self._keyring.shred(
+            ShredRequest(
+                subject_id=user_id,
+                kind="account",
+                slot=slot,
+                first=None,
+                last=None,
+                revoked_at_ms=revoked_at,
+                subject_hash=subject_hash(user_id, salt),
+                commitment=None,
+                placements=(),
+            )
+        )
+
+    async def _salt(self, slot: KeySlot, subject_id: str) -> bytes | None:
+        """
+        Return the salt of the subject's receipts, which only its user is told; None once his account is shredded.
+
+        It is derived under the user's own leaf instead of stored, so that it dies with the account.
+        """
+        try:
+            leaf = await self._keyring.leaf(slot, USER_LEAF)
+        except SlotShredded:
+            return None
+        key = subkey(leaf, "receipt-salt")
+        return hmac.digest(key.reveal(), subject_id.encode(), "sha256")
+
+
+async def _bury_all_of(connection: Connection, user_id: UserId, *, at: int) -> None:
+    """
+    Turn all that an erased user had into tombstones, with the work that follows from them.
+    """
+    await recordings.bury_recordings_of(connection, user_id, at=at)
+    await uploads.bury_finished_uploads_of(connection, user_id)
+    for upload_id in await uploads.open_uploads_of(connection, user_id):
+        await uploads.end_upload(connection, upload_id, "terminated", expires_at=at)
+        await enqueue_job(connection, "discard", str(upload_id))
+    await enqueue_job(connection, "erase-account", user_id)

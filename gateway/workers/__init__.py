@@ -1,0 +1,3 @@
+"""
+Long-running loops: carrying out jobs, sweeping what is overdue, and one supervisor over them.
+"""

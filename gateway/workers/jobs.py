@@ -1,0 +1,140 @@
+"""
+Carrying out durable jobs.
+
+A worker claims one job at a time under a lease, keeps the lease while it works, and decides by the error's disposition
+whether to try again, to set the job aside, or to give it up for someone to look at.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import structlog
+
+from gateway.api.errors import BackendError, Disposition
+from gateway.base.ids import RecordingId, UserId
+from gateway.catalog.jobs import Job, claim_job, finish_job, park_job, renew_lease, retry_job
+from gateway.crypto.errors import CryptoError
+from gateway.database import Database
+from gateway.services.erasure import ErasureService
+from gateway.services.placement import PlacementService
+from gateway.services.work import WorkBell
+from gateway.settings import Jobs as Limits
+
+log = structlog.get_logger()
+
+Handler = Callable[[str], Awaitable[None]]
+
+_LONGEST_ERROR: Final = 500
+
+
+def job_handlers(placement: PlacementService, erasure: ErasureService) -> dict[str, Handler]:
+    """
+    Return who does which kind of job.
+    """
+
+    def recording(handler: Callable[[RecordingId], Awaitable[None]]) -> Handler:
+        return lambda subject_id: handler(RecordingId(uuid.UUID(subject_id)))
+
+    return {
+        "place": recording(placement.place),
+        "erase": recording(erasure.finish_recording),
+        "discard": recording(erasure.discard_upload),
+        "erase-account": lambda subject_id: erasure.finish_account(UserId(subject_id)),
+    }
+
+
+class JobWorker:
+    """
+    Takes due jobs one after the other.
+    """
+
+    def __init__(
+        self,
+        catalog_db: Database,
+        handlers: Mapping[str, Handler],
+        bell: WorkBell,
+        limits: Limits,
+        *,
+        node: str,
+    ) -> None:
+        self._catalog = catalog_db
+        self._handlers = handlers
+        self._bell = bell
+        self._limits = limits
+        self._node = node
+
+    async def run(self) -> None:
+        """
+        Work until cancelled.
+        """
+        while True:
+            if not await self.run_one():
+                await self._bell.wait(self._limits.poll_interval_s)
+
+    async def run_one(self) -> bool:
+        """
+        Do the job that is due longest; False if none is.
+        """
+        async with self._catalog.write() as connection:
+            job = await claim_job(
+                connection, list(self._handlers), holder=self._node, lease_ms=self._limits.lease_s * 1000
+            )
+        if job is None:
+            return False
+        work = asyncio.ensure_future(self._handlers[job.kind](job.subject_id))
+        keeping = asyncio.create_task(self._keep_lease(job, work))
+        try:
+            await work
+        except asyncio.CancelledError:
+            if not work.cancelled() or _is_being_cancelled():
+                work.cancel()
+                raise
+            log.warning("job.lease_lost", job=job.id, kind=job.kind)
+        except Exception as error:  # noqa: BLE001 - a job that fails is put back or parked, whatever failed it
+            await self._failed(job, error)
+        else:
+            async with self._catalog.write() as connection:
+                await finish_job(connection, job)
+        finally:
+            keeping.cancel()
+        return True
+
+    async def _keep_lease(self, job: Job, work: "asyncio.Future[None]") -> None:
+        """
+        Renew the lease while the work goes on; without it the work must stop.
+        """
+        while True:
+            await asyncio.sleep(self._limits.lease_s / 3)
+            async with self._catalog.write() as connection:
+                if not await renew_lease(connection, job, lease_ms=self._limits.lease_s * 1000):
+                    work.cancel()
+                    return
+
+    async def _failed(self, job: Job, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
+        parks = job.attempts >= self._limits.max_attempts or isinstance(error, CryptoError)
+        if isinstance(error, BackendError):
+            parks = parks or error.disposition is not Disposition.RETRY
+        async with self._catalog.write() as connection:
+            if parks:
+                await park_job(connection, job, error=text)
+            else:
+                delay = min(
+                    self._limits.backoff_base_ms * 2 ** (job.attempts - 1), self._limits.backoff_max_ms
+                )
+                await retry_job(connection, job, delay_ms=delay, error=text)
+        log.error(
+            "job.parked" if parks else "job.failed",
+            job=job.id,
+            kind=job.kind,
+            subject=job.subject_id,
+            attempts=job.attempts,
+            error=text,
+        )
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

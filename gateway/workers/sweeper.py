@@ -1,0 +1,34 @@
+"""
+Ending what is overdue.
+"""
+
+import asyncio
+
+from gateway.services.expiry import UploadExpiry
+
+
+class UploadSweeper:
+    """
+    Expires unfinished uploads whose deadline has passed, and forgets those that ended long ago.
+    """
+
+    def __init__(self, expiry: UploadExpiry, *, interval_s: float) -> None:
+        self._expiry = expiry
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """
+        Sweep until cancelled.
+        """
+        while True:
+            await self.sweep()
+            await asyncio.sleep(self._interval_s)
+
+    async def sweep(self) -> None:
+        """
+        Sweep once, however much there is.
+        """
+        while await self._expiry.expire_overdue(limit=100):
+            pass
+        while await self._expiry.forget_ended(limit=1000):
+            pass
