@@ -1,0 +1,79 @@
+"""
+What the handlers of the wire share: the services, who is asking, and the metrics.
+"""
+
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from gateway.base.ids import RecordingId
+from gateway.catalog.users import User
+from gateway.database import Database
+from gateway.http.metrics import Metrics
+from gateway.keyring import Keyring
+from gateway.services.accounts import AccountService
+from gateway.services.erasure import ErasureService
+from gateway.services.errors import NotFound, Unauthenticated
+from gateway.services.playback import PlaybackService
+from gateway.services.recordings import RecordingService
+from gateway.services.uploads import UploadService
+from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """
+    The object graph that `gateway.app` built, as far as the wire needs it.
+    """
+
+    settings: Settings
+    catalog: Database
+    keyring: Keyring
+    accounts: AccountService
+    uploads: UploadService
+    recordings: RecordingService
+    playback: PlaybackService
+    erasure: ErasureService
+    metrics: Metrics
+
+
+CONTEXT: Final = web.AppKey("context", Context)
+
+
+def context_of(request: web.Request) -> Context:
+    """
+    Return the context of the application that serves *request*.
+    """
+    return request.app[CONTEXT]
+
+
+async def authenticated(request: web.Request) -> User:
+    """
+    Return who sent the request.
+
+    Raises:
+        Unauthenticated: there is no bearer token, or none that counts.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated("send Authorization: Bearer with a token")
+    return await context_of(request).accounts.authenticate(token.strip())
+
+
+def path_id(request: web.Request, what: str) -> RecordingId:
+    """
+    Return the id in the request's path.
+
+    Raises:
+        NotFound: it is no UUID, so there is nothing of that id.
+    """
+    text = request.match_info["id"]
+    try:
+        found = uuid.UUID(text)
+    except ValueError:
+        raise NotFound(f"there is no such {what}") from None
+    if str(found) != text.lower():
+        raise NotFound(f"there is no such {what}")
+    return RecordingId(found)

@@ -1,0 +1,47 @@
+"""
+Counters for operators, in Prometheus' text format.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 120)
+
+
+class Metrics:
+    """
+    What is counted; labels are routes, methods and statuses, never ids or names.
+    """
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "gateway_requests_total",
+            "Requests answered",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self.duration = Histogram(
+            "gateway_request_duration_seconds",
+            "Time to answer a request, its body included",
+            ("method", "route"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.received_bytes = Counter(
+            "gateway_received_bytes", "Plaintext bytes durably accepted", registry=self.registry
+        )
+        self.damaged_reads = Counter(
+            "gateway_damaged_reads",
+            "Reads ended because bytes at rest were damaged or missing",
+            registry=self.registry,
+        )
+        self.erasures = Counter("gateway_erasures", "Recordings erased by request", registry=self.registry)
+        self.jobs = Gauge(
+            "gateway_jobs", "Durable jobs by kind and state", ("kind", "state"), registry=self.registry
+        )
+
+    def render(self) -> bytes:
+        """
+        Return everything as text.
+        """
+        return generate_latest(self.registry)

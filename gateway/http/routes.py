@@ -1,0 +1,107 @@
+"""
+What is offered at which address: the tables that both the routes and the OpenAPI document are made of.
+"""
+
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from gateway.http import health, recording_routes, shapes, upload_routes, uploads
+from gateway.http.context import CONTEXT
+from gateway.http.openapi import api_document
+from gateway.http.operations import Answer, Operation
+from gateway.settings import Settings
+
+_MACHINES: Final = "For machines"
+TAGS: Final = {
+    upload_routes.TAG: (
+        "How a recording comes in: tus 1.0.0, which any tus client speaks. "
+        "An offset is answered only once its bytes are durable, so an upload that was cut goes on from there. "
+        "The upload's id becomes the recording's."
+    ),
+    recording_routes.TAG: "What is kept: listed, heard by range, described, and erased.",
+    recording_routes.RECEIPTS_TAG: (
+        "The proof of an erasure. `gateway receipt verify` checks one without asking this gateway."
+    ),
+    _MACHINES: "For probes, monitoring and generators of clients. They need no token.",
+}
+"""The groups of operations, in the order in which they are read."""
+
+OPENAPI: Final = web.AppKey("openapi", dict[str, Any])
+"""Where an application keeps its own description."""
+
+
+def add_routes(app: web.Application) -> None:
+    """
+    Add every address of the API.
+    """
+    listed = list_operations(app[CONTEXT].settings)
+    for operation in listed:
+        app.router.add_route(
+            operation.method,
+            operation.path,
+            operation.handler,
+            expect_handler=uploads.hold_back if operation.tag == upload_routes.TAG else None,
+        )
+    app[OPENAPI] = api_document(listed, tags=TAGS)
+
+
+async def get_openapi(request: web.Request) -> web.Response:
+    """
+    Give this API's description to programs.
+    """
+    return web.Response(body=msgspec.json.encode(request.app[OPENAPI]), content_type="application/json")
+
+
+def list_operations(settings: Settings) -> list[Operation]:
+    """
+    Return everything that the API offers, with the limits that the operator set.
+    """
+    return [
+        *upload_routes.upload_operations(settings),
+        *recording_routes.recording_operations(settings),
+        *recording_routes.receipt_operations(),
+        *_machine_operations(),
+    ]
+
+
+def _machine_operations() -> list[Operation]:
+    machine = partial(Operation, method="GET", tag=_MACHINES, needs_token=False)
+    return [
+        machine(
+            path="/v1/openapi.json",
+            handler=get_openapi,
+            name="getOpenapi",
+            summary="Get this description as an OpenAPI 3.1 document",
+            answers={200: Answer("The document.", {"type": "object"})},
+        ),
+        machine(
+            path="/healthz",
+            handler=health.healthz,
+            name="isAlive",
+            summary="Ask whether the process lives",
+            answers={200: Answer("It does.", shapes.Health)},
+        ),
+        machine(
+            path="/readyz",
+            handler=health.readyz,
+            name="isReady",
+            summary="Ask whether requests can be served",
+            answers={
+                200: Answer("They can.", shapes.Health),
+                503: Answer("They cannot; `problems` says why.", shapes.Health),
+            },
+        ),
+        machine(
+            path="/metrics",
+            handler=health.metrics,
+            name="getMetrics",
+            summary="Get all counters",
+            answers={
+                200: Answer("In Prometheus' text format.", {"type": "string"}, ("text/plain",)),
+            },
+            refusals=(500, 503),
+        ),
+    ]
