@@ -1,0 +1,122 @@
+"""
+``gateway user``: the people who store recordings.
+"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gateway.base.ids import UserId
+from gateway.cli.options import installation_options, load_settings, run, say
+from gateway.settings import Settings
+
+_POLL_S = 0.2
+
+
+@click.group()
+def user() -> None:
+    """
+    Add, list and erase users.
+    """
+
+
+@user.command("add")
+@installation_options
+@click.option("--name", required=True, help="What the user is called.")
+@click.option("--phone", help="A phone number.")
+@click.option("--email", help="An e-mail address.")
+def add(config: Path | None, data_dir: Path | None, name: str, phone: str | None, email: str | None) -> None:
+    """
+    Make a user and print the id.
+    """
+    click.echo(run(_add(load_settings(config, data_dir), name, phone, email)))
+
+
+async def _add(settings: Settings, name: str, phone: str | None, email: str | None) -> str:
+    from gateway.app import open_console
+
+    async with open_console(settings) as console:
+        return await console.accounts.add_user(name=name, phone=phone, email=email)
+
+
+@user.command("list")
+@installation_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def list_users(config: Path | None, data_dir: Path | None, as_json: bool) -> None:
+    """
+    Show all users.
+    """
+    rows = run(_list(load_settings(config, data_dir)))
+    if as_json:
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    from gateway.cli.tables import print_table
+
+    print_table(
+        ("id", "name", "phone", "email", "state", "recordings"),
+        [
+            (row["id"], row["name"], row["phone"], row["email"], row["state"], row["recordings"])
+            for row in rows
+        ],
+        empty="There are no users yet: gateway user add --name NAME makes one.",
+    )
+
+
+async def _list(settings: Settings) -> list[dict[str, Any]]:
+    from gateway.app import open_console
+    from gateway.http.shapes import format_time
+
+    async with open_console(settings) as console:
+        return [
+            {
+                "id": account.id,
+                "state": account.state,
+                "created_at": format_time(account.created_at),
+                "recordings": account.recordings,
+                "name": account.personal.name if account.personal else None,
+                "phone": account.personal.phone if account.personal else None,
+                "email": account.personal.email if account.personal else None,
+            }
+            async for account in console.accounts.list_users()
+        ]
+
+
+@user.command("erase")
+@installation_options
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.argument("user_id", metavar="USER")
+def erase(config: Path | None, data_dir: Path | None, yes: bool, user_id: str) -> None:
+    """
+    Erase a user: shred everything he had, for good. Prints the receipt.
+    """
+    settings = load_settings(config, data_dir)
+    if not yes:
+        click.confirm(
+            f"Everything of user {user_id} will be gone for good; no backup brings it back. Go on?",
+            abort=True,
+            err=True,
+        )
+    click.echo(json.dumps(run(_erase(settings, user_id)), indent=2))
+
+
+async def _erase(settings: Settings, user_id: str) -> Any:
+    import msgspec
+
+    from gateway.app import open_console
+    from gateway.http.shapes import erasure_document
+
+    async with open_console(settings) as console:
+        salt = await console.erasure.bury_account(UserId(user_id))
+        say("Revoked: nothing of this user is served any more. Shredding.")
+        if console.is_alone:
+            await console.erasure.shred_account(UserId(user_id), salt=salt)
+        erasure = await console.erasure.account_erasure_of(UserId(user_id), salt=salt)
+        while not erasure.receipts:
+            # The daemon does it; it alone may shred while it runs.
+            await asyncio.sleep(_POLL_S)
+            erasure = await console.erasure.account_erasure_of(UserId(user_id), salt=salt)
+    say("Shredded. The daemon deletes the sealed blobs next, when it runs.")
+    return msgspec.to_builtins(erasure_document(erasure))
