@@ -1,0 +1,21 @@
+"""
+``python -m bench``: run the benchmarks, or those that are named.
+"""
+
+import asyncio
+import sys
+
+from bench.memory import measure_memory
+
+BENCHMARKS = {"memory": measure_memory}
+
+
+def main() -> int:
+    names = sys.argv[1:] or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        print(f"no benchmark is called {unknown[0]}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    return max(asyncio.run(BENCHMARKS[name]()) for name in names)
+
+
+sys.exit(main())

@@ -1,0 +1,50 @@
+"""
+strace as a saboteur: system calls of a running daemon that fail, or that it does not survive.
+"""
+
+import asyncio
+import re
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+
+@asynccontextmanager
+async def sabotaging(pid: int, injection: str, *, paths: Sequence[Path] = ()) -> AsyncIterator[None]:
+    """
+    Inject into the system calls of process *pid*, all its threads, those that touch *paths* if any are given.
+
+    *injection* is strace's: ``fsync:error=EIO:when=1+`` or ``pwrite64:signal=KILL:when=3``; counted for each thread.
+    The process may die meanwhile.
+    """
+    calls = injection.partition(":")[0]
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}", "-e", f"inject={injection}"]
+    for path in paths:
+        command += ["-P", str(path)]
+    strace = subprocess.Popen([*command, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
+    try:
+        async with asyncio.timeout(30):
+            while not _is_traced(pid, by=strace.pid):
+                if strace.poll() is not None:
+                    assert strace.stderr is not None
+                    raise RuntimeError(f"strace ended: {strace.stderr.read()}")
+                await asyncio.sleep(0.005)
+        yield
+    finally:
+        # Ended by itself if the process died; otherwise this lets the process go on undisturbed.
+        strace.terminate()
+        strace.communicate(timeout=30)
+
+
+def _is_traced(pid: int, *, by: int) -> bool:
+    """
+    Tell whether every thread of *pid* has that tracer.
+    """
+    try:
+        return all(
+            re.search(rf"^TracerPid:\s+{by}$", (thread / "status").read_text(), re.MULTILINE)
+            for thread in Path(f"/proc/{pid}/task").iterdir()
+        )
+    except FileNotFoundError:
+        return False
