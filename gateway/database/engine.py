@@ -98,8 +98,11 @@ class Database:
                 await database._create_schema(schema)
             async with database.read() as connection:
                 await connection.execute(sqlalchemy.text("SELECT 1"))
-        except (OSError, sqlalchemy.exc.DBAPIError, DatabaseUnavailable) as error:
+        except BaseException as error:
+            # Also when cancelled: a connection left to the garbage collector would keep the lock it waits for or holds.
             await engine.dispose()
+            if not isinstance(error, OSError | sqlalchemy.exc.DBAPIError | DatabaseUnavailable):
+                raise
             failure = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
             cause = failure.orig if isinstance(failure, sqlalchemy.exc.DBAPIError) else failure
             raise DatabaseUnavailable(f"the database {database._label} does not open: {cause}") from error

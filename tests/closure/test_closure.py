@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 
-from tests.closure.programs import Step, programs, run
+from tests.closure.programs import AddUser, DieAfter, Restart, Step, programs, run
 from tests.closure.stores import PostgresStore
 from tests.closure.world import World
 from tests.support.postgres import PostgresServer
@@ -50,13 +50,24 @@ def run_programs(count: int, make_world: Callable[[Path], World]) -> None:
 
 
 # Making a program that failed shorter takes its time.
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_program_breaks_a_promise(empty: Path, thoroughness: int, part: int) -> None:
     run_programs(PROGRAMS * thoroughness, lambda data_dir: World(data_dir, empty=empty))
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("points", range(6))
+def test_a_process_that_dies_while_it_starts_does_not_hold_up_the_next(
+    postgresql_server: PostgresServer, tmp_path: Path, points: int
+) -> None:
+    url = postgresql_server.create_database()
+    world = World(tmp_path / "data", PostgresStore(url, 0))
+    asyncio.run(run([AddUser(), DieAfter(points), Restart(), AddUser()], world))
+    assert 1 == world.witness.deaths
+    postgresql_server.drop_database(url)
+
+
+@pytest.mark.timeout(900)
 def test_no_program_breaks_a_promise_on_postgresql(
     postgresql_server: PostgresServer, thoroughness: int
 ) -> None:

@@ -56,6 +56,7 @@ class Witness:
         self._files: dict[int, _WrittenFile] = {}
         self._written: list[_WrittenFile] = []
         self._originals: dict[str, Callable[..., Any]] = {}
+        self._connections: list[Any] = []
 
     def die_after(self, points: int) -> None:
         """
@@ -92,6 +93,9 @@ class Witness:
             if _path_of(fd) == file.path:
                 self._originals["close"](fd)
         self._files.clear()
+        for connection in self._connections:
+            connection.terminate()
+        self._connections.clear()
         self.plan_no_death()
         self.is_dead = False
         self.death.clear()
@@ -126,6 +130,7 @@ class Witness:
         listeners: dict[str, Callable[..., None]] = {
             "before_cursor_execute": self._on_statement,
             "commit": self._on_commit,
+            "connect": self._on_connect,
         }
         with pytest.MonkeyPatch.context() as patch:
             for name in ("open", "write", "pwrite", "close", "link", "unlink"):
@@ -188,6 +193,11 @@ class Witness:
 
     def _on_commit(self, connection: Any) -> None:
         self._point()
+
+    def _on_connect(self, connection: Any, record: Any) -> None:
+        # SQLite's connections are files, of which the witness knows already.
+        if hasattr(connection.driver_connection, "terminate"):
+            self._connections.append(connection.driver_connection)
 
     @staticmethod
     def _subject_of(row: tuple[Any, ...]) -> str:
