@@ -27,11 +27,15 @@ from gateway.api.errors import (
     NotFound,
     QuotaExceeded,
     RateLimited,
+    SessionLost,
     Transient,
     Unsupported,
     translated,
 )
 from gateway.api.hookspecs import ENTRY_POINT_GROUP, PROJECT, hookimpl
+from gateway.api.lending import AddressRule, ThreadLane, TokenSource
+from gateway.api.oauth import AccountIdentity, Grant, OAuthProfile, TokenRequest
+from gateway.api.puts import PutSession, ResumablePuts
 from gateway.api.versions import API_VERSION, SUPPORTED_API_VERSIONS
 
 __all__ = [
@@ -40,6 +44,8 @@ __all__ = [
     "PROJECT",
     "SUPPORTED_API_VERSIONS",
     "AccessDenied",
+    "AccountIdentity",
+    "AddressRule",
     "AuthRevoked",
     "Backend",
     "BackendContext",
@@ -51,13 +57,21 @@ __all__ = [
     "BlobStat",
     "Conflict",
     "Disposition",
+    "Grant",
     "IntegrityMismatch",
     "Misconfigured",
     "NotFound",
+    "OAuthProfile",
+    "PutSession",
     "Quota",
     "QuotaExceeded",
     "RateLimited",
+    "ResumablePuts",
+    "SessionLost",
     "Span",
+    "ThreadLane",
+    "TokenRequest",
+    "TokenSource",
     "Traits",
     "Transient",
     "Unsupported",

@@ -8,11 +8,16 @@ A plugin does not retry, sleep, cache listings, log secrets or swallow errors.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Generic, Protocol, TypeVar
 
+import aiohttp
+
 from gateway.api.blobs import BlobKey, BlobRef, BlobSource, BlobStat, Span
+from gateway.api.lending import AddressRule, ThreadLane, TokenSource
+from gateway.api.oauth import OAuthProfile
+from gateway.api.puts import ResumablePuts
 
 SettingsT = TypeVar("SettingsT")
 
@@ -53,6 +58,22 @@ class Traits:
     Zero: not at all. None: nobody knows. It is told to the user on his receipt.
     """
 
+    max_blob_size: int | None = None
+    """Bytes of the largest blob that it takes; None where there is no limit. The host places larger ones elsewhere."""
+
+    ranged_read: bool = True
+    """Whether a span is read without reading what lies before it; otherwise the host prefers another copy."""
+
+    listing_lag: timedelta = timedelta(0)
+    """How long `Backend.scan` may go on showing what it did before a put or a delete; `find` and `stat` never lag."""
+
+    hash_offered: str | None = None
+    """
+    What `BlobStat.digest` is, where the provider tells it without a download: ``sha256``, ``md5`` or a name of his own.
+
+    None where a provider offers none; then a scrub compares sizes only.
+    """
+
 
 class Backend(Protocol):
     """
@@ -67,6 +88,15 @@ class Backend(Protocol):
     def traits(self) -> Traits:
         """
         The facts about this backend; they do not change while it is connected.
+        """
+        ...
+
+    @property
+    def resumable(self) -> ResumablePuts | None:
+        """
+        Puts that go on after a crash where the provider has got to, or None if it has no such thing.
+
+        A field of its own, so that no decorator can lose it by accident.
         """
         ...
 
@@ -162,11 +192,27 @@ class Backend(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendContext:
     """
-    What the host lends to a connection.
+    What the host lends to a connection; a plugin closes nothing of it.
     """
 
     account: str
     """A name for logs and messages; not a person's."""
+
+    http: aiohttp.ClientSession | None = None
+    """For providers that are spoken to over HTTP: time-outs, TLS and the client's name are set; follows no address rule."""
+
+    lane: ThreadLane | None = None
+    """Where calls of a blocking library run; None for kinds that do not ask for one (`BackendKind.needs_lane`)."""
+
+    tokens: TokenSource | None = None
+    """Access tokens of a linked account; None for kinds without sign-in."""
+
+    addresses: AddressRule | None = None
+    """
+    Which addresses may be spoken to; None where the operator chose them himself.
+
+    Given where a user named the server: then every connection goes through it.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,3 +236,22 @@ class BackendKind(Generic[SettingsT]):
 
     Leaving it with calls in flight ends in bounded time.
     """
+
+    title: str = ""
+    """What people call it: "Google Drive"; empty means its name."""
+
+    oauth: Callable[[SettingsT], OAuthProfile] | None = None
+    """How a user links his account by OAuth 2, given the operator's settings; None where there is no such thing."""
+
+    user_settings: frozenset[str] = field(default_factory=frozenset)
+    """
+    The settings that a user gives himself when he links a place of his own without OAuth, such as his bucket's keys.
+
+    The others come from the operator. Empty: users cannot link such a place.
+    """
+
+    secret_settings: frozenset[str] = field(default_factory=frozenset)
+    """Those settings that are never shown again, to nobody."""
+
+    needs_lane: bool = False
+    """Whether the plugin calls a blocking library."""

@@ -62,6 +62,8 @@ class BlobStat:
 
     ref: BlobRef
     size: int
+    digest: str | None = None
+    """The provider's hash of the bytes, in lower-case hex, where it tells one: see `Traits.hash_offered`."""
 
 
 @dataclass(frozen=True, slots=True)

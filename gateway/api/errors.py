@@ -3,7 +3,8 @@ What can go wrong at a backend: one class per decision that the host takes, not 
 
     BackendError            FAIL   unclassified; message and provider's code are kept, loud in the logs
     ├─ Transient            RETRY  network, time-outs, I/O errors, "locked, try again"
-    │  └─ RateLimited       RETRY  not before `retry_after`; slows the whole account
+    │  ├─ RateLimited       RETRY  not before `retry_after`; slows the whole account
+    │  └─ SessionLost       RETRY  the provider forgot a resumable put; look for the blob, else begin anew
     ├─ AuthRevoked          PARK   the grant is gone; only the user can mend that
     ├─ AccessDenied         PARK   the grant is alive, but scope or policy says no
     ├─ QuotaExceeded        PARK   no room; another place may have some
@@ -78,6 +79,14 @@ class RateLimited(Transient):
         super().__init__(message, provider_code=provider_code)
         self.retry_after = retry_after
         """How long it asked to be left alone, if it said."""
+
+
+class SessionLost(Transient):
+    """
+    The provider does not know this resumable put (any more): it expired, was aborted, or was committed before.
+    """
+
+    code = "backend-session-lost"
 
 
 class AuthRevoked(BackendError):

@@ -17,6 +17,7 @@ from gateway.api import (
     BlobStat,
     IntegrityMismatch,
     Quota,
+    ResumablePuts,
     Span,
     Traits,
     translated,
@@ -49,6 +50,11 @@ class LocalBackend:
     @property
     def traits(self) -> Traits:
         return self._traits
+
+    @property
+    def resumable(self) -> ResumablePuts | None:
+        # A hard link is made at once or not at all.
+        return None
 
     async def put(self, key: BlobKey, body: BlobSource) -> BlobRef:
         path = body.path
