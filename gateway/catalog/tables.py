@@ -107,14 +107,73 @@ placements = Table(
     metadata,
     Column("blob_key", Text, primary_key=True),
     Column("recording_id", Text, ForeignKey("recordings.id"), nullable=False, index=True),
-    Column("backend", Text, nullable=False),
+    Column("backend", Text, nullable=False),  # "home", or the id of a link
     Column("state", Text, nullable=False),  # pending, placed, purged
     Column("locator", Text),
     Column("sealed_size", BigInteger),
     Column("created_at", BigInteger, nullable=False),
     Column("placed_at", BigInteger),
     Column("purged_at", BigInteger),
+    # A put in parts that is under way, sealed under the recording's own leaf: it may hold what authorises writes.
+    Column("session", LargeBinary),
+    Column("digest", Text),  # the provider's hash of the sealed bytes, if it tells one
+    Column("checked_at", BigInteger),  # when a scrub last found it whole
     UniqueConstraint("recording_id", "backend"),
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column(
+        "state", Text, nullable=False
+    ),  # ok, expiring, revoked, over_quota, scope_missing, misconfigured, unlinked
+    Column("reason", Text),  # the code of the error that brought it into that state
+    # Tokens, settings and the account's label, sealed under the user's own leaf; NULL once unlinked.
+    Column("secrets", LargeBinary),
+    # Grows with every change of the secrets: a refreshed token is stored only over the one it was made from.
+    Column("revision", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("checked_at", BigInteger),
+    Column("ended_at", BigInteger),
+)
+
+link_attempts = Table(
+    "link_attempts",
+    metadata,
+    Column("state_hash", LargeBinary, primary_key=True),  # SHA-256 of OAuth's state
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("link_id", Text),  # of the link that is linked anew
+    Column("secrets", LargeBinary, nullable=False),  # the code verifier and where to go then, sealed
+    Column("expires_at", BigInteger, nullable=False),
+)
+
+routes = Table(
+    "routes",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
+    Column("keeps_home", Boolean, nullable=False),
+    Column("falls_over", Boolean, nullable=False),
+    Column("targets", Text, nullable=False),  # ids of links, joined by spaces, first choice first
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+moves = Table(
+    "moves",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False, index=True),
+    Column("source", Text, nullable=False),  # "home", or the id of a link
+    Column("target", Text, nullable=False),
+    Column("state", Text, nullable=False),  # running, done, stopped
+    Column("total", Integer, nullable=False),
+    Column("done", Integer, nullable=False),
+    Column("position", Text),  # the last recording that was moved
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
 )
 
 jobs = Table(
