@@ -12,7 +12,9 @@ from gateway.base.secret import Secret
 KEY_SIZE: Final = 32
 ROOT_ID_SIZE: Final = 16
 
-Purpose = Literal["audio", "details", "personal", "look-up", "signing", "receipt-salt", "links", "put-session"]
+Purpose = Literal[
+    "audio", "details", "personal", "look-up", "signing", "receipt-salt", "links", "put-session"
+]
 """What a sub-key is for; each purpose has one use and one format, listed in FORMAT §5.4."""
 
 _SUBKEY_LABEL: Final = b"recording-gateway/v1/"
