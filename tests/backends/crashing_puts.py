@@ -14,7 +14,7 @@ from gateway.api import BackendContext, BlobKey
 from gateway.backends.local import client, files
 from gateway.backends.local.backend import connect
 from gateway.backends.local.settings import LocalSettings
-from tests.backends.sources import BytesSource, FileSource
+from gateway.testing.sources import BytesSource, FileSource
 from tests.backends.watched_os import WatchedOs
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from gateway.api import BackendContext, BackendError, BlobKey
 from gateway.backends.local.backend import connect
 from gateway.backends.local.settings import LocalSettings
-from tests.backends.sources import BytesSource, pattern
+from gateway.testing.sources import BytesSource, pattern
 
 SMALL = BlobKey(64 * "1")
 LARGE = BlobKey(64 * "2")

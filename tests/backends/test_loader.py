@@ -14,8 +14,8 @@ from gateway.api import BackendContext, BackendError, BackendKind, BlobKey, Misc
 from gateway.backends.loader import OUR_DISTRIBUTION, PluginFault, PluginSet, UnknownBackend, load_plugins
 from gateway.backends.local.settings import LocalSettings
 from gateway.base.errors import ConfigurationError
+from gateway.testing.sources import BytesSource
 from tests.backends.distributions import install
-from tests.backends.sources import BytesSource
 
 CONTEXT = BackendContext(account="home")
 

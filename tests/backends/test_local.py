@@ -30,8 +30,8 @@ from gateway.backends import local
 from gateway.backends.local import gateway_register_backends
 from gateway.backends.local.backend import connect as connect_local
 from gateway.backends.local.settings import LocalSettings
-from tests.backends.conformance import PIECE, BackendConformance, Connect, listed, read_all
-from tests.backends.sources import BytesSource, FileSource, StallingSource, pattern
+from gateway.testing.conformance import PIECE, BackendConformance, Connect, listed, read_all
+from gateway.testing.sources import BytesSource, FileSource, StallingSource, pattern
 from tests.backends.watched_os import WatchedOs
 
 CONTEXT = BackendContext(account="home")

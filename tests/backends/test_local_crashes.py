@@ -12,8 +12,8 @@ import gateway
 from gateway.api import BackendContext, BlobKey, BlobRef, Conflict
 from gateway.backends.local.backend import connect
 from gateway.backends.local.settings import LocalSettings
-from tests.backends.conformance import PIECE, listed, read_all
-from tests.backends.sources import BytesSource, pattern
+from gateway.testing.conformance import PIECE, listed, read_all
+from gateway.testing.sources import BytesSource, pattern
 
 PROJECT = Path(gateway.__file__).parent.parent
 KEY = BlobKey("abcd" + 60 * "0")

@@ -11,8 +11,8 @@ import pytest
 from gateway.api import Backend, BackendContext, BlobKey, BlobRef, Conflict, Transient
 from gateway.backends.local.backend import connect
 from gateway.backends.local.settings import LocalSettings
-from tests.backends.conformance import PIECE
-from tests.backends.sources import BytesSource, FileSource, pattern
+from gateway.testing.conformance import PIECE
+from gateway.testing.sources import BytesSource, FileSource, pattern
 from tests.backends.watched_os import WatchedOs
 
 CONTEXT = BackendContext(account="home")
