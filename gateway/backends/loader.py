@@ -66,6 +66,19 @@ class PluginFault:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Origin:
+    """
+    The plugin that brought a backend kind, and the distribution that it came with.
+    """
+
+    plugin: str
+    """The name of its entry point."""
+
+    distribution: str
+    version: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class PluginSet:
     """
     What was found at start: the backend kinds by name, and the plugins that were left out.
@@ -73,6 +86,8 @@ class PluginSet:
 
     kinds: Mapping[str, BackendKind[Any]]
     faults: tuple[PluginFault, ...]
+    origins: Mapping[str, Origin] = dataclasses.field(default_factory=dict)
+    """Where each kind came from."""
 
     def connect(
         self, kind: str, context: BackendContext, settings: Mapping[str, object]
@@ -104,6 +119,7 @@ def load_plugins(*, enabled: Collection[str] | None = None, disabled: Collection
     offers, faults = _offers()
     kinds: dict[str, BackendKind[Any]] = {}
     owners: dict[str, str] = {}
+    origins: dict[str, Origin] = {}
     for offer in offers:
         if offer.plugin in disabled or (enabled is not None and offer.plugin not in enabled):
             continue
@@ -111,12 +127,21 @@ def load_plugins(*, enabled: Collection[str] | None = None, disabled: Collection
             owner = owners.setdefault(offer.plugin, offer.distribution)
             if owner != offer.distribution:
                 raise _Unfit(f"{owner} has a plugin of the same name.")
-            kinds.update(_checked_kinds(_brought(_imported(offer), offer.plugin), taken=kinds))
+            brought = _checked_kinds(_brought(_imported(offer), offer.plugin), taken=kinds)
+            kinds.update(brought)
+            origins.update(dict.fromkeys(brought, Origin(offer.plugin, offer.distribution, offer.version)))
         except _Unfit as exc:
             faults.append(offer.fault(exc))
     for missing in sorted(set(enabled or ()) - {offer.plugin for offer in offers}):
         faults.append(PluginFault(missing, "no distribution", "", "it is enabled, but not installed."))
-    return PluginSet(MappingProxyType(kinds), tuple(faults))
+    return PluginSet(MappingProxyType(kinds), tuple(faults), MappingProxyType(origins))
+
+
+def setting_names(kind: BackendKind[Any]) -> list[str]:
+    """
+    Return the names of the kind's settings.
+    """
+    return _field_names(kind.settings_type)
 
 
 def checked_settings(kind: BackendKind[Any], account: str, settings: Mapping[str, object]) -> Any:

@@ -15,6 +15,7 @@ from gateway.cli.delete import delete
 from gateway.cli.demo import demo
 from gateway.cli.download import download
 from gateway.cli.jobs import job
+from gateway.cli.plugins import plugin
 from gateway.cli.receipts import receipt
 from gateway.cli.recordings import recordings
 from gateway.cli.serve import serve
@@ -33,7 +34,7 @@ def commands() -> None:
     """
 
 
-for command in (serve, demo, user, token, upload, recordings, download, delete, receipt, job):
+for command in (serve, demo, user, token, upload, recordings, download, delete, receipt, job, plugin):
     commands.add_command(command)
 
 

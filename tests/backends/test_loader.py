@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from gateway.api import BackendContext, BackendError, BackendKind, BlobKey, Misconfigured
-from gateway.backends.loader import OUR_DISTRIBUTION, PluginFault, PluginSet, UnknownBackend, load_plugins
+from gateway.backends.loader import (
+    OUR_DISTRIBUTION,
+    Origin,
+    PluginFault,
+    PluginSet,
+    UnknownBackend,
+    load_plugins,
+)
 from gateway.backends.local.settings import LocalSettings
 from gateway.base.errors import ConfigurationError
 from gateway.testing.sources import BytesSource
@@ -117,6 +124,7 @@ def test_a_plugin_of_another_distribution_is_found(tape: Installed) -> None:
     plugins = load_plugins()
     assert ["tape"] == list(plugins.kinds)
     assert isinstance(plugins.kinds["tape"], BackendKind)
+    assert Origin("tape", "gateway-tape", "1.2.3") == plugins.origins["tape"]
     assert () == plugins.faults
 
 
