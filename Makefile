@@ -28,10 +28,10 @@ help:
 
 # A requirement file or pyproject.toml that changed makes the next call install anew;
 # otherwise set-up is a look at a time stamp.
-.venv/ready/run: requirements/run.txt pyproject.toml scripts/setup
+.venv/ready/run: requirements/run.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) scripts/setup
 	@scripts/setup run
 
-.venv/ready/test: requirements/test.txt pyproject.toml scripts/setup
+.venv/ready/test: requirements/test.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) scripts/setup
 	@scripts/setup test
 
 setup: .venv/ready/run

@@ -14,7 +14,9 @@ import structlog
 from aiohttp import web
 
 from gateway.api.backend import BackendContext
+from gateway.backends.hosted import hosted
 from gateway.backends.loader import PluginSet, load_plugins
+from gateway.backends.measured import Meters
 from gateway.base.clock import Clock, SystemClock
 from gateway.base.data_directory import DataDirectory, DataDirectoryLock
 from gateway.base.errors import ConfigurationError
@@ -139,8 +141,15 @@ async def open_gateway(
         home_settings = dict(settings.home.settings)
         if settings.home.kind == "local":
             home_settings.setdefault("root", str(directory.blobs))
-        home = await stack.enter_async_context(
-            plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
+        metrics = Metrics()
+        home = hosted(
+            await stack.enter_async_context(
+                plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
+            ),
+            kind=settings.home.kind,
+            limits=settings.backends,
+            clock=clock,
+            meters=Meters(calls=metrics.backend_calls, duration=metrics.backend_duration),
         )
         await home.probe()
         backends = {HOME: home}
@@ -148,7 +157,6 @@ async def open_gateway(
         reads = LiveReads()
         placement = PlacementService(catalog, keyring, spool, backends, clock)
         erasure = ErasureService(catalog, keyring, placement, reads, clock, bell)
-        metrics = Metrics()
         holders = Holders(handover_timeout_s=settings.uploads.handover_timeout_s)
         expiry = UploadExpiry(catalog, holders, clock, bell, settings.uploads)
         uploads = UploadService(

@@ -136,6 +136,26 @@ class Home(Section, frozen=True):
     """Given to the backend kind; for local: ``root``, by default ``blobs`` in the data directory."""
 
 
+class Backends(Section, frozen=True):
+    """
+    How every backend is called, whatever its kind.
+    """
+
+    call_timeout_s: Positive = 60
+    """A call that sends no bytes is given up after so long."""
+    put_timeout_s: Positive = 600
+    """A put that takes no more bytes for so long is given up; so is a part that takes longer."""
+    idle_timeout_s: Positive = 60
+    """A read or a listing that brings nothing for so long is given up."""
+    max_attempts: Positive = 4
+    """Tries of one call before its error is told; a job then tries the whole again, later."""
+    backoff_base_ms: Positive = 250
+    backoff_max_ms: Positive = 30 * 1000
+    """The longest wait for the next try; a provider that asks for more is left alone until the job's next turn."""
+    successes_to_widen: Positive = 20
+    """After a provider's complaint half as many calls are made at once, and one more after so many successes."""
+
+
 class Jobs(Section, frozen=True):
     """
     Durable work.
@@ -191,6 +211,7 @@ class Settings(Section, frozen=True):
     tokens: Tokens = Tokens()
     keyring: Keyring = Keyring()
     home: Home = Home()
+    backends: Backends = Backends()
     jobs: Jobs = Jobs()
     plugins: Plugins = Plugins()
     log: Log = Log()

@@ -35,6 +35,19 @@ class Metrics:
             "Reads ended because bytes at rest were damaged or missing",
             registry=self.registry,
         )
+        self.backend_calls = Counter(
+            "gateway_backend_calls",
+            "Calls of storage backends, all attempts of one being one",
+            ("kind", "operation", "outcome"),
+            registry=self.registry,
+        )
+        self.backend_duration = Histogram(
+            "gateway_backend_call_duration_seconds",
+            "Time that a call of a storage backend took, waits included",
+            ("kind", "operation"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
         self.erasures = Counter("gateway_erasures", "Recordings erased by request", registry=self.registry)
         self.jobs = Gauge(
             "gateway_jobs", "Durable jobs by kind and state", ("kind", "state"), registry=self.registry

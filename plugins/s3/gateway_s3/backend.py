@@ -1,0 +1,310 @@
+"""
+A bucket in the contract's words; the calls themselves are in `client`.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from gateway.api import (
+    Backend,
+    BackendContext,
+    BackendError,
+    BlobKey,
+    BlobRef,
+    BlobSource,
+    BlobStat,
+    Conflict,
+    IntegrityMismatch,
+    NotFound,
+    PutSession,
+    Quota,
+    ResumablePuts,
+    SessionLost,
+    Span,
+    Traits,
+    as_blob_key,
+)
+from gateway_s3.client import Bucket, Part, open_bucket
+from gateway_s3.settings import MAX_PARTS, S3Settings
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """
+    What a session's token holds: enough for another connection to go on.
+    """
+
+    key: BlobKey
+    id: str
+    size: int
+    part_size: int
+    """As it was when the put began: settings may have changed since, and the numbers of the parts hang on it."""
+
+    def token(self) -> str:
+        return json.dumps({"key": self.key, "upload": self.id, "size": self.size, "part": self.part_size})
+
+    @classmethod
+    def of(cls, session: PutSession) -> "_Upload":
+        try:
+            told = json.loads(session.token)
+            return cls(as_blob_key(told["key"]), str(told["upload"]), int(told["size"]), int(told["part"]))
+        except (ValueError, KeyError, TypeError) as exc:
+            raise SessionLost("The put's token is not one of ours.") from exc
+
+
+class S3Puts:
+    """
+    Puts in parts: a multipart upload, in which the parts' numbers follow from their offsets.
+    """
+
+    def __init__(self, bucket: Bucket, settings: S3Settings) -> None:
+        self._bucket = bucket
+        self._settings = settings
+
+    @property
+    def part_multiple(self) -> int:
+        # The same as the largest, so that all parts have one size, and an offset tells a part's number.
+        return self._settings.part_size
+
+    @property
+    def max_part_size(self) -> int:
+        return self._settings.part_size
+
+    async def begin(self, key: BlobKey, *, size: int, sha256: bytes) -> PutSession:
+        await self._require_free(key)
+        upload = await self._bucket.begin(self._name(key))
+        return PutSession(_Upload(key, upload, size, self._settings.part_size).token(), 0)
+
+    async def resume(self, session: PutSession) -> PutSession:
+        upload = _Upload.of(session)
+        return PutSession(session.token, sum(part.size for part in await self._unbroken(upload)))
+
+    async def append(self, session: PutSession, part: bytes) -> PutSession:
+        upload = _Upload.of(session)
+        end = session.offset + len(part)
+        if end > upload.size or session.offset % upload.part_size:
+            raise IntegrityMismatch(f"No part of blob {upload.key} goes from {session.offset} to {end}.")
+        offset = session.offset
+        # More than one where the parts have become larger since the put began.
+        for start in range(0, len(part), upload.part_size):
+            piece = part[start : start + upload.part_size]
+            if len(piece) < upload.part_size and offset + len(piece) < upload.size:
+                # Too short to be followed by another: it comes again, with more behind it.
+                break
+            number = offset // upload.part_size + 1
+            await self._bucket.put_part(self._name(upload.key), upload.id, number, piece)
+            offset += len(piece)
+        return PutSession(session.token, offset)
+
+    async def commit(self, session: PutSession) -> BlobRef:
+        upload = _Upload.of(session)
+        parts = await self._unbroken(upload)
+        stored = sum(part.size for part in parts)
+        if stored != upload.size:
+            raise IntegrityMismatch(f"The store has {stored} of {upload.size} bytes of blob {upload.key}.")
+        # Once more: some stores take no notice of the condition at the commit.
+        await self._require_free(upload.key)
+        await self._bucket.complete(self._name(upload.key), upload.id, parts)
+        return BlobRef(upload.key)
+
+    async def abort(self, session: PutSession) -> None:
+        upload = _Upload.of(session)
+        await self._bucket.abort(self._name(upload.key), upload.id)
+
+    async def _unbroken(self, upload: _Upload) -> list[Part]:
+        """
+        Return the parts from the first to the one before the first that is missing.
+        """
+        found: list[Part] = []
+        for part in await self._bucket.parts(self._name(upload.key), upload.id):
+            start = len(found) * upload.part_size
+            if part.number != len(found) + 1 or part.size != min(upload.part_size, upload.size - start):
+                break
+            found.append(part)
+        return found
+
+    async def _require_free(self, key: BlobKey) -> None:
+        if await self._bucket.size(self._name(key)) is not None:
+            raise Conflict(f"There is a blob {key} already.")
+
+    def _name(self, key: BlobKey) -> str:
+        return self._settings.prefix + as_blob_key(key)
+
+
+class S3Backend:
+    """
+    Blobs as objects of one bucket, under one prefix.
+
+    Parts of a put that nobody went on with stay in the bucket, where no listing shows them,
+    until a lifecycle rule of the bucket (``AbortIncompleteMultipartUpload``) removes them.
+    """
+
+    def __init__(self, bucket: Bucket, settings: S3Settings) -> None:
+        self._bucket = bucket
+        self._settings = settings
+        self._puts = S3Puts(bucket, settings)
+        self._traits = Traits(
+            max_concurrency=settings.max_concurrency,
+            delete_recoverable_for=timedelta(0) if settings.purge_versions else None,
+            max_blob_size=settings.part_size * MAX_PARTS,
+        )
+
+    @property
+    def traits(self) -> Traits:
+        return self._traits
+
+    @property
+    def resumable(self) -> ResumablePuts | None:
+        return self._puts
+
+    async def put(self, key: BlobKey, body: BlobSource) -> BlobRef:
+        name = self._name(key)
+        # A store may ignore the condition that a put comes with.
+        if await self._bucket.size(name) is not None:
+            raise Conflict(f"There is a blob {key} already.")
+        size = body.size
+        async with (
+            body.open() as pieces,
+            aclosing(_parts(key, pieces, size, self._settings.part_size)) as parts,
+        ):
+            first = await anext(parts)
+            if size <= self._settings.part_size:
+                # All has been read, and its length compared, before anything is sent.
+                await self._bucket.put(name, first)
+                return BlobRef(key)
+            session = await self._puts.begin(key, size=size, sha256=b"")
+            try:
+                session = await self._puts.append(session, first)
+                async for part in parts:
+                    session = await self._puts.append(session, part)
+                return await self._puts.commit(session)
+            except BaseException:
+                await self._drop(session)
+                raise
+
+    @asynccontextmanager
+    async def read(self, ref: BlobRef, span: Span | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with self._reading(ref.key, span) as pieces:
+            yield pieces
+
+    async def stat(self, ref: BlobRef) -> BlobStat:
+        return BlobStat(BlobRef(ref.key), await self._size(ref.key))
+
+    async def find(self, key: BlobKey) -> BlobRef | None:
+        try:
+            await self._size(key)
+        except NotFound:
+            return None
+        return BlobRef(key)
+
+    async def delete(self, ref: BlobRef) -> None:
+        await self._bucket.purge(self._name(ref.key))
+
+    async def scan(self) -> AsyncIterator[BlobStat]:
+        prefix = self._settings.prefix
+        after: str | None = None
+        while True:
+            page, after = await self._bucket.page(prefix, after)
+            for name, size in page:
+                try:
+                    key = as_blob_key(name.removeprefix(prefix))
+                except ValueError:
+                    # Somebody else's.
+                    continue
+                yield BlobStat(BlobRef(key), size)
+            if after is None:
+                return
+
+    async def quota(self) -> Quota | None:
+        # Nothing in the protocol tells it.
+        return None
+
+    async def probe(self) -> None:
+        # Not a key's name, so no scan takes it for a blob.
+        name = f"{self._settings.prefix}probe-{secrets.token_hex(8)}"
+        content = secrets.token_bytes(16)
+        try:
+            await self._bucket.put(name, content)
+            async with self._bucket.read(name, 0, len(content)) as pieces:
+                found = b"".join([piece async for piece in pieces])
+        finally:
+            await self._bucket.purge(name)
+        if found != content:
+            raise IntegrityMismatch("The store gives other bytes than were put.")
+
+    def _reading(self, key: BlobKey, span: Span | None) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        if span is not None and span.length == 0:
+            return self._nothing(key, span.start)
+        start, length = (0, None) if span is None else (span.start, span.length)
+        return self._bucket.read(self._name(key), start, length)
+
+    @asynccontextmanager
+    async def _nothing(self, key: BlobKey, start: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        # HTTP has no empty ranges.
+        if start > await self._size(key):
+            raise IntegrityMismatch(f"Blob {key} ends before byte {start}.")
+        yield _no_pieces()
+
+    async def _size(self, key: BlobKey) -> int:
+        size = await self._bucket.size(self._name(key))
+        if size is None:
+            await self._bucket.require()
+            raise NotFound(f"There is no blob {key}.")
+        return size
+
+    async def _drop(self, session: PutSession) -> None:
+        """
+        Abort, even if cancelled; what goes wrong with that is for the bucket's lifecycle rule.
+        """
+        task = asyncio.ensure_future(self._puts.abort(session))
+        try:
+            await asyncio.shield(task)
+        except BackendError:
+            # The first error is the one to tell.
+            return
+
+    def _name(self, key: BlobKey) -> str:
+        return self._settings.prefix + as_blob_key(key)
+
+
+@asynccontextmanager
+async def connect(context: BackendContext, settings: S3Settings) -> AsyncIterator[Backend]:
+    """
+    Connect to the bucket that *settings* name.
+
+    Raises:
+        Misconfigured: the address rule forbids the endpoint.
+    """
+    async with open_bucket(settings, context.addresses) as bucket:
+        yield S3Backend(bucket, settings)
+
+
+async def _parts(
+    key: BlobKey, pieces: AsyncIterator[bytes], size: int, part_size: int
+) -> AsyncGenerator[bytes, None]:
+    """
+    Gather *pieces* into parts of one size, at least one; the last part comes when the length has been compared.
+    """
+    part = bytearray()
+    received = 0
+    async for piece in pieces:
+        received += len(piece)
+        if received > size:
+            raise IntegrityMismatch(f"The source of blob {key} gives more than its {size} bytes.")
+        part += piece
+        while len(part) > part_size:
+            yield bytes(part[:part_size])
+            del part[:part_size]
+    if received < size:
+        raise IntegrityMismatch(f"The source of blob {key} ends after {received} of {size} bytes.")
+    yield bytes(part)
+
+
+async def _no_pieces() -> AsyncIterator[bytes]:
+    return
+    yield b""
