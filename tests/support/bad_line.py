@@ -27,6 +27,8 @@ class BadLine:
         """Those still to come."""
         self._stalls = stalls
         self.passed: dict[Direction, int] = {"up": 0, "down": 0}
+        self.asked = bytearray()
+        """Everything that clients sent."""
         self.broken = asyncio.Event()
         """Set at the first break."""
 
@@ -61,6 +63,8 @@ class BadLine:
                 writer.write(data)
                 await writer.drain()
                 self.passed[direction] += len(data)
+                if direction == "up":
+                    self.asked += data
                 if is_last:
                     self.broken.set()
                     if self._stalls:
