@@ -33,4 +33,4 @@ def gateway_register_backends() -> Iterable[BackendKind[Any]]:
     Called once, at start.
     It must be quick and must not be a coroutine function; connecting is what `BackendKind.connect` is for.
     """
-    raise NotImplementedError("a specification is never called")
+    return ()  # pluggy reads the signature and never calls this

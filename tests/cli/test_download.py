@@ -15,6 +15,7 @@ from gateway.cli.client.file_names import safe_name
 from tests.cli.conftest import Shell
 from tests.cli.terminals import run_at_a_terminal
 from tests.support.bad_line import bad_line
+from tests.support.waiting import until
 
 MIB = 1024 * 1024
 
@@ -182,11 +183,7 @@ async def grown(file: Path, size: int) -> None:
     """
     Wait until another process has written so much.
     """
-    async with asyncio.timeout(60):
-        while True:
-            if file.exists() and file.stat().st_size >= size:
-                return
-            await asyncio.sleep(0.01)
+    await until(lambda: file.exists() and file.stat().st_size >= size, within_s=60)
 
 
 def files_in(folder: Path) -> dict[str, bytes]:

@@ -2,12 +2,13 @@
 strace as a saboteur: system calls of a running daemon that fail, or that it does not survive.
 """
 
-import asyncio
 import re
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from tests.support.waiting import until
 
 
 @asynccontextmanager
@@ -23,13 +24,17 @@ async def sabotaging(pid: int, injection: str, *, paths: Sequence[Path] = ()) ->
     for path in paths:
         command += ["-P", str(path)]
     strace = subprocess.Popen([*command, "-p", str(pid)], stderr=subprocess.PIPE, text=True)
+
+    def is_attached() -> bool:
+        if _is_traced(pid, by=strace.pid):
+            return True
+        if strace.poll() is not None:
+            assert strace.stderr is not None
+            raise RuntimeError(f"strace ended: {strace.stderr.read()}")
+        return False
+
     try:
-        async with asyncio.timeout(30):
-            while not _is_traced(pid, by=strace.pid):
-                if strace.poll() is not None:
-                    assert strace.stderr is not None
-                    raise RuntimeError(f"strace ended: {strace.stderr.read()}")
-                await asyncio.sleep(0.005)
+        await until(is_attached)
         yield
     finally:
         # Ended by itself if the process died; otherwise this lets the process go on undisturbed.

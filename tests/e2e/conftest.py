@@ -2,7 +2,6 @@
 A daemon process, a user of it, and something to upload.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from gateway.base.ids import UserId
 from tests.support.audio import ENCODINGS, AudioFormat, SpokenRecordings
 from tests.support.forked_daemon import ForkedDaemon, forked_daemon
+from tests.support.waiting import until
 
 MEGABYTES: Final = 3
 
@@ -83,9 +83,7 @@ async def spooled(daemon: ForkedDaemon, count: int, *, of: str = "") -> None:
     Return once *count* sealed bytes, of one upload or of any, lie in the daemon's spool.
     """
     spool = daemon.data_dir / "spool"
-    async with asyncio.timeout(30):
-        while sum(file.stat().st_size for file in spool.glob(f"{of}*")) < count:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.005)
+    await until(lambda: sum(file.stat().st_size for file in spool.glob(f"{of}*")) >= count)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from gateway.catalog import tables
 from gateway.crypto.keys import subkey
 from gateway.settings import Settings, passed_environment
 from tests.support.gateway import Daemon, running_daemon
+from tests.support.waiting import until
 
 RECORDINGS: Final = 12
 SIZE: Final = 40_000
@@ -137,9 +138,8 @@ async def upload_under_way(daemon: Daemon, auth: Mapping[str, str]) -> AsyncIter
     ]
     writer.write("\r\n".join([*lines, "", ""]).encode() + bytes(500_000))
     await writer.drain()
-    async with asyncio.timeout(30):
-        while not any(file.stat().st_size > 200_000 for file in (daemon.data_dir / "spool").iterdir()):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.005)
+    spool = daemon.data_dir / "spool"
+    await until(lambda: any(file.stat().st_size > 200_000 for file in spool.iterdir()))
     try:
         yield
     finally:

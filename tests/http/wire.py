@@ -20,6 +20,7 @@ from gateway.catalog.uploads import Upload, get_upload
 from gateway.spool import PieceWriter
 from tests.http.phone import UPLOADS, Phone
 from tests.support.gateway import APPEND, Served
+from tests.support.waiting import until
 
 PATIENCE_S = 20
 
@@ -174,34 +175,31 @@ async def eventually(holds: Callable[[], bool]) -> None:
     """
     Wait until *holds*.
     """
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            if holds():
-                return
-            await asyncio.sleep(0.002)
+    await until(holds, within_s=PATIENCE_S)
 
 
 async def settled(served: Served, upload_id: str, *, appends: int = 1) -> Upload:
     """
     Wait until the append of this number is recorded, without asking for the upload, and return the row.
     """
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            upload = await upload_row(served, upload_id)
-            if upload.fence >= appends and upload.unsettled_fence is None:
-                return upload
-            await asyncio.sleep(0.002)
+
+    async def is_settled() -> bool:
+        upload = await upload_row(served, upload_id)
+        return upload.fence >= appends and upload.unsettled_fence is None
+
+    await until(is_settled, within_s=PATIENCE_S)
+    return await upload_row(served, upload_id)
 
 
 async def begun(served: Served, upload_id: str, *, appends: int = 1) -> None:
     """
     Wait until the append of this number is under way.
     """
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            if (await upload_row(served, upload_id)).fence >= appends:
-                return
-            await asyncio.sleep(0.002)
+
+    async def is_begun() -> bool:
+        return (await upload_row(served, upload_id)).fence >= appends
+
+    await until(is_begun, within_s=PATIENCE_S)
 
 
 async def was_aborted(phone: Phone, path: str, headers: Mapping[str, str] | None = None) -> bool:
