@@ -11,7 +11,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,7 @@ from gateway.api import (
     hookspecs,
     translated,
 )
+from gateway.backends.pins import distribution_sha256
 from gateway.base.errors import ConfigurationError
 
 OUR_DISTRIBUTION: Final = "recording-gateway"
@@ -79,6 +80,21 @@ class Origin:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class InstalledPlugin:
+    """
+    A plugin that is installed, whether it is loaded or not.
+    """
+
+    plugin: str
+    """The name of its entry point."""
+
+    distribution: str
+    version: str
+    sha256: str | None
+    """Of its installed files, to pin it by: see `gateway.backends.pins`; None where they cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class PluginSet:
     """
     What was found at start: the backend kinds by name, and the plugins that were left out.
@@ -109,13 +125,20 @@ class PluginSet:
         return _connected(found, context, checked_settings(found, context.account, settings))
 
 
-def load_plugins(*, enabled: Collection[str] | None = None, disabled: Collection[str] = ()) -> PluginSet:
+def load_plugins(
+    *,
+    enabled: Collection[str] | None = None,
+    disabled: Collection[str] = (),
+    pinned: Mapping[str, str] | None = None,
+) -> PluginSet:
     """
     Load the plugins of all installed distributions: our own first, then in the order of their names.
 
     *enabled* and *disabled* are names of entry points.
-    What is disabled, or not among *enabled* if that is given, is not even imported.
+    What is disabled, or not among *enabled* if that is given, is not even imported;
+    nor is what has another SHA-256 than *pinned* has for its entry point.
     """
+    pinned = pinned or {}
     offers, faults = _offers()
     kinds: dict[str, BackendKind[Any]] = {}
     owners: dict[str, str] = {}
@@ -124,6 +147,7 @@ def load_plugins(*, enabled: Collection[str] | None = None, disabled: Collection
         if offer.plugin in disabled or (enabled is not None and offer.plugin not in enabled):
             continue
         try:
+            _check_pin(offer, pinned.get(offer.plugin))
             owner = owners.setdefault(offer.plugin, offer.distribution)
             if owner != offer.distribution:
                 raise _Unfit(f"{owner} has a plugin of the same name.")
@@ -134,7 +158,23 @@ def load_plugins(*, enabled: Collection[str] | None = None, disabled: Collection
             faults.append(offer.fault(exc))
     for missing in sorted(set(enabled or ()) - {offer.plugin for offer in offers}):
         faults.append(PluginFault(missing, "no distribution", "", "it is enabled, but not installed."))
+    for missing in sorted(set(pinned) - set(disabled) - {offer.plugin for offer in offers}):
+        faults.append(PluginFault(missing, "no distribution", "", "it is pinned, but not installed."))
     return PluginSet(MappingProxyType(kinds), tuple(faults), MappingProxyType(origins))
+
+
+def installed_plugins() -> list[InstalledPlugin]:
+    """
+    Return every plugin that is installed, in the order in which they load; none is imported.
+    """
+    offers, _ = _offers()
+    found = []
+    for offer in offers:
+        sha256: str | None = None
+        with suppress(OSError):
+            sha256 = offer.sha256()
+        found.append(InstalledPlugin(offer.plugin, offer.distribution, offer.version, sha256))
+    return found
 
 
 def setting_names(kind: BackendKind[Any]) -> list[str]:
@@ -179,10 +219,14 @@ class _Offer:
     distribution: str
     version: str
     entry_point: metadata.EntryPoint
+    installed: metadata.Distribution
 
     @property
     def plugin(self) -> str:
         return self.entry_point.name
+
+    def sha256(self) -> str:
+        return distribution_sha256(self.installed, self.entry_point)
 
     def fault(self, exc: _Unfit) -> PluginFault:
         return PluginFault(self.plugin, self.distribution, self.version, str(exc), exc.__cause__)
@@ -201,7 +245,7 @@ def _offers() -> tuple[list[_Offer], list[PluginFault]]:
         try:
             for entry_point in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
                 # Of two installations of one distribution, the first on the path gets imported.
-                offers.setdefault((name, entry_point.name), _Offer(name, version, entry_point))
+                offers.setdefault((name, entry_point.name), _Offer(name, version, entry_point, distribution))
         except Exception as exc:  # noqa: BLE001 -- whatever is wrong with it is its fault alone
             faults.append(
                 PluginFault("?", name, version, f"its entry points are unreadable ({_told(exc)}).", exc)
@@ -216,6 +260,17 @@ def _name_of(distribution: metadata.Distribution) -> tuple[str, str]:
         return "unnamed", "?"
     name = re.sub(r"[-_.]+", "-", told["Name"] or "unnamed").lower()
     return name, told["Version"] or "?"
+
+
+def _check_pin(offer: _Offer, pin: str | None) -> None:
+    if pin is None:
+        return
+    try:
+        found = offer.sha256()
+    except OSError as exc:
+        raise _Unfit(f"it is pinned, but its files cannot be read ({_told(exc)}).") from exc
+    if found != pin.strip().lower():
+        raise _Unfit(f"it is pinned to SHA-256 {pin}, but what is installed has {found}.")
 
 
 def _imported(offer: _Offer) -> object:

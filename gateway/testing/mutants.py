@@ -5,12 +5,16 @@ Backends that are wrong in one way each, as real ones have been; the suite must 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from typing import Final
 
 from gateway.api import (
+    AuthRevoked,
     BlobKey,
     BlobRef,
     BlobSource,
@@ -18,11 +22,15 @@ from gateway.api import (
     NotFound,
     PutSession,
     Quota,
+    RateLimited,
     ResumablePuts,
     Span,
+    Traits,
+    Transient,
     new_blob_key,
 )
-from gateway.testing.memory import MemoryBackend, MemoryPuts
+from gateway.testing.memory import MemoryBackend, MemoryPlace, MemoryPuts
+from gateway.testing.provider import ProviderBackend
 
 
 class ListsItsFirstPageOnly(MemoryBackend):
@@ -156,6 +164,34 @@ class LeavesItsProbeBehind(MemoryBackend):
         self.place.blobs[new_blob_key()] = b"probe"
 
 
+class LosesOneOfSeveralPutsAtOnce(MemoryBackend):
+    def __init__(self, place: MemoryPlace) -> None:
+        super().__init__(place)
+        self.under_way: Counter[BlobKey] = Counter()
+
+    async def put(self, key: BlobKey, body: BlobSource) -> BlobRef:
+        self.under_way[key] += 1
+        try:
+            content = await self.gathered(body)
+            if len(content) == body.size and len(self.under_way) > 1:
+                return BlobRef(key)
+        finally:
+            self.under_way -= Counter([key])
+        return await super().put(key, body)
+
+
+class HasAnImpossibleLimit(MemoryBackend):
+    @property
+    def traits(self) -> Traits:
+        return replace(super().traits, max_concurrency=0)
+
+
+class LagsWithoutSayingWhy(MemoryBackend):
+    @property
+    def traits(self) -> Traits:
+        return replace(super().traits, listing_lag=timedelta(seconds=5))
+
+
 class IsMoreThanFull(MemoryBackend):
     async def quota(self) -> Quota | None:
         return Quota(used=2, limit=1)
@@ -194,6 +230,45 @@ class MixesSessionsUp(MemoryPuts):
         return await super().append(session, part)
 
 
+class HasPartsThatDoNotFit(MemoryPuts):
+    @property
+    def part_multiple(self) -> int:
+        return 3 * 1024
+
+
+class ForgetsHowLongToWait(ProviderBackend):
+    def throttled(self, wanted: timedelta) -> RateLimited:
+        return RateLimited("The provider wants fewer calls.")
+
+
+class TakesACutPutForDone(ProviderBackend):
+    async def put(self, key: BlobKey, body: BlobSource) -> BlobRef:
+        try:
+            return await super().put(key, body)
+        except Transient:
+            return BlobRef(key)
+
+
+class EndsAReadQuietlyWhereItWasCut(ProviderBackend):
+    def cut_read(self) -> None:
+        pass
+
+
+class GivesUpAtTheFirstRefusal(ProviderBackend):
+    async def authorize(self) -> None:
+        if not self.provider.takes(await self.tokens.access_token()) and not self.provider.is_revoked:
+            raise AuthRevoked("The provider refuses the token.")
+        await super().authorize()
+
+
+class RenewsTwice(ProviderBackend):
+    async def authorize(self) -> None:
+        token = await self.tokens.access_token()
+        if not self.provider.takes(token):
+            token = await self.tokens.access_token(stale=token)
+        await super().authorize()
+
+
 def with_puts(puts: type[MemoryPuts]) -> type[MemoryBackend]:
     """
     Return a memory backend whose puts in parts are *puts*.
@@ -224,10 +299,23 @@ MUTANTS: Final[dict[type[MemoryBackend], str]] = {
     ReadsInOnePiece: "test_a_blob_comes_in_pieces_that_are_neither_empty_nor_large",
     TellsAWrongSize: "test_a_reference_knows_its_key_size_and_way_back",
     LeavesItsProbeBehind: "test_a_probe_of_a_healthy_place_succeeds_and_leaves_nothing",
+    LosesOneOfSeveralPutsAtOnce: "test_puts_of_different_keys_at_once_all_arrive",
+    HasAnImpossibleLimit: "test_the_traits_are_possible",
+    LagsWithoutSayingWhy: "test_a_lag_of_listings_is_declared",
     IsMoreThanFull: "test_the_quota_is_unknown_or_makes_sense",
+    with_puts(HasPartsThatDoNotFit): "test_part_sizes_fit_together",
     with_puts(CommitsAtTheLastByte): "test_nothing_is_visible_before_the_commit",
     with_puts(RemembersAbortedSessions): "test_an_aborted_session_is_lost_and_its_key_is_free",
     with_puts(CommitsOverATakenKey): "test_a_key_that_was_taken_meanwhile_keeps_its_bytes",
     with_puts(MixesSessionsUp): "test_sessions_do_not_disturb_each_other",
 }
 """Each mutant, and the one test that fails for it."""
+
+FAULT_MUTANTS: Final[dict[type[ProviderBackend], str]] = {
+    ForgetsHowLongToWait: "test_a_throttled_call_says_how_long_the_provider_wants_to_be_left_alone",
+    TakesACutPutForDone: "test_a_put_that_was_cut_is_transient_and_can_be_made_again",
+    EndsAReadQuietlyWhereItWasCut: "test_a_read_that_was_cut_is_transient_and_gave_right_bytes_until_then",
+    GivesUpAtTheFirstRefusal: "test_an_expired_token_is_renewed_once_for_all_who_need_it",
+    RenewsTwice: "test_a_revoked_grant_is_told_as_such_after_one_renewal",
+}
+"""Those that are wrong only when their provider fails."""

@@ -5,7 +5,6 @@ Subclass `ResumablePutsConformance` beside `BackendConformance`, with the same f
 """
 
 import hashlib
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
@@ -20,7 +19,7 @@ from gateway.api import (
     SessionLost,
     new_blob_key,
 )
-from gateway.testing.conformance import Connect, listed, read_all
+from gateway.testing.conformance import Connect, Suite, read_all
 from gateway.testing.sources import BytesSource, pattern
 
 LONGEST_TOKEN = 16 * 1024
@@ -56,19 +55,16 @@ async def sent(
     return session
 
 
-class ResumablePutsConformance:
+class ResumablePutsConformance(Suite):
     """
     What every backend that takes puts in parts must do.
     """
 
-    @pytest.fixture
-    def connect(self) -> Connect:
-        pytest.fail("a subclass says how to connect to the backend that it tests")
-
-    @pytest.fixture
-    async def backend(self, connect: Connect) -> AsyncIterator[Backend]:
-        async with connect() as backend:
-            yield backend
+    def part_size(self, puts: ResumablePuts) -> int:
+        """
+        Return how many bytes a part of these tests has.
+        """
+        return puts.part_multiple if self.allowances.small_data else puts.max_part_size
 
     def test_part_sizes_fit_together(self, backend: Backend) -> None:
         puts = puts_of(backend)
@@ -79,7 +75,7 @@ class ResumablePutsConformance:
     @pytest.mark.parametrize("more", [0, 1, 4321])
     async def test_parts_in_order_make_the_blob(self, backend: Backend, parts: int, more: int) -> None:
         puts = puts_of(backend)
-        content = pattern(max(1, parts * puts.max_part_size + more))
+        content = pattern(max(1, parts * self.part_size(puts) + more))
         key = new_blob_key()
         session = await sent(puts, await begun(puts, key, content), content)
         ref = await puts.commit(session)
@@ -88,41 +84,41 @@ class ResumablePutsConformance:
 
     async def test_nothing_is_visible_before_the_commit(self, backend: Backend) -> None:
         puts = puts_of(backend)
-        content = pattern(puts.max_part_size + 7)
+        content = pattern(self.part_size(puts) + 7)
         key = new_blob_key()
         session = await sent(puts, await begun(puts, key, content), content)
         assert await backend.find(key) is None
-        assert await listed(backend) == []
+        assert await self.listed(backend) == []
         await puts.abort(session)
 
     async def test_another_connection_goes_on_with_what_the_catalog_kept(self, connect: Connect) -> None:
         key = new_blob_key()
         async with connect() as first:
             puts = puts_of(first)
-            content = pattern(2 * puts.max_part_size + 7)
-            session = await sent(puts, await begun(puts, key, content), content, until=puts.max_part_size)
+            content = pattern(2 * self.part_size(puts) + 7)
+            session = await sent(puts, await begun(puts, key, content), content, until=self.part_size(puts))
             kept = session.token
         assert kept.isprintable()
         assert len(kept.encode()) <= LONGEST_TOKEN
         async with connect() as second:
             puts = puts_of(second)
             session = await puts.resume(PutSession(kept, 0))
-            assert puts.max_part_size == session.offset
+            assert self.part_size(puts) == session.offset
             ref = await puts.commit(await sent(puts, session, content))
             assert content == await read_all(second, ref)
 
     async def test_a_session_that_has_all_bytes_says_so(self, backend: Backend) -> None:
         puts = puts_of(backend)
-        content = pattern(puts.max_part_size)
+        content = pattern(self.part_size(puts))
         session = await sent(puts, await begun(puts, new_blob_key(), content), content)
         assert len(content) == (await puts.resume(PutSession(session.token, 0))).offset
         await puts.abort(session)
 
     async def test_sessions_do_not_disturb_each_other(self, backend: Backend) -> None:
         puts = puts_of(backend)
-        contents = [pattern(puts.max_part_size + 99, seed) for seed in range(3)]
+        contents = [pattern(self.part_size(puts) + 99, seed) for seed in range(3)]
         sessions = [await begun(puts, new_blob_key(), content) for content in contents]
-        for until in (puts.max_part_size, None):
+        for until in (self.part_size(puts), None):
             sessions = [
                 await sent(puts, session, content, until=until)
                 for session, content in zip(sessions, contents, strict=True)
@@ -132,9 +128,9 @@ class ResumablePutsConformance:
 
     async def test_an_aborted_session_is_lost_and_its_key_is_free(self, backend: Backend) -> None:
         puts = puts_of(backend)
-        content = pattern(puts.max_part_size + 7)
+        content = pattern(self.part_size(puts) + 7)
         key = new_blob_key()
-        session = await sent(puts, await begun(puts, key, content), content, until=puts.max_part_size)
+        session = await sent(puts, await begun(puts, key, content), content, until=self.part_size(puts))
         await puts.abort(session)
         await puts.abort(session)
         with pytest.raises(SessionLost):
@@ -160,4 +156,4 @@ class ResumablePutsConformance:
         with suppress(Conflict, SessionLost):
             again = await puts.commit(session)
         assert again in (None, ref)
-        assert [ref] == [blob.ref for blob in await listed(backend)]
+        assert [ref] == [blob.ref for blob in await self.listed(backend)]

@@ -2,7 +2,11 @@
 Loading plugins out of real distributions, whole and broken ones.
 """
 
+import hashlib
 import itertools
+import shutil
+import subprocess
+import textwrap
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +21,7 @@ from gateway.backends.loader import (
     PluginFault,
     PluginSet,
     UnknownBackend,
+    installed_plugins,
     load_plugins,
 )
 from gateway.backends.local.settings import LocalSettings
@@ -166,6 +171,135 @@ def test_a_plugin_that_is_enabled_but_not_installed_is_a_fault(tape: Installed) 
     plugins = load_plugins(enabled={"tape", "tpae"})
     assert ["tape"] == list(plugins.kinds)
     assert "tpae" == only_fault(plugins).plugin
+
+
+# What is pinned
+
+
+@pytest.fixture
+def pinned_tape(site: Path, tmp_path: Path) -> Path:
+    """
+    A package with a RECORD, which tells if it is imported; its folder.
+    """
+    name = f"tape_package_{next(_numbers)}"
+    package = site / name
+    package.mkdir()
+    marked = TAPE.replace(
+        "from contextlib", f"open({str(tmp_path / 'imported')!r}, 'w').close()\n    from contextlib", 1
+    )
+    (package / "__init__.py").write_text(textwrap.dedent(marked.replace("NAME", "tape")))
+    (package / "client.py").write_text("SPEED = 1\n")
+    install(site, "gateway-tape", {}, plugins={"tape": name})
+    info = site / "gateway_tape-1.2.3.dist-info"
+    listed = [f"{name}/__init__.py", f"{name}/client.py", f"{name}/__pycache__/client.pyc"]
+    listed += [f"{info.name}/{note}" for note in ("METADATA", "entry_points.txt", "INSTALLER", "RECORD")]
+    (info / "RECORD").write_text("".join(f"{file},,\n" for file in listed))
+    return package
+
+
+def only_sha256() -> str:
+    (plugin,) = installed_plugins()
+    assert plugin.sha256 is not None
+    return plugin.sha256
+
+
+def test_the_hash_is_that_of_what_sha256sum_prints(site: Path, pinned_tape: Path) -> None:
+    files = [*(file for file in pinned_tape.iterdir()), *site.glob("*.dist-info/[Me]*")]
+    names = sorted(str(file.relative_to(site)) for file in files)
+    assert 4 == len(names)
+    printed = subprocess.run(["sha256sum", *names], cwd=site, capture_output=True, check=True).stdout
+    assert hashlib.sha256(printed).hexdigest() == only_sha256()
+
+
+def test_a_plugin_that_is_as_it_was_pinned_loads(pinned_tape: Path) -> None:
+    assert pinned_tape.is_dir()
+    plugins = load_plugins(pinned={"tape": only_sha256().upper()})
+    assert (["tape"], ()) == (list(plugins.kinds), plugins.faults)
+
+
+CHANGES = {
+    "one byte": lambda package: (package / "client.py").write_text("SPEED = 2\n"),
+    "a file more": lambda package: (package / "extra.py").touch(),
+    "a file less": lambda package: (package / "client.py").unlink(),
+    "the version": lambda package: _rewrite(package.parent, "METADATA", "1.2.3", "1.2.4"),
+    "another module": lambda package: _rewrite(package.parent, "entry_points.txt", package.name, "json"),
+}
+
+
+def _rewrite(site: Path, note: str, old: str, new: str) -> None:
+    (file,) = site.glob(f"*.dist-info/{note}")
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_plugin_that_was_changed_is_left_out_and_not_imported(
+    pinned_tape: Path, tmp_path: Path, change: str
+) -> None:
+    pin = only_sha256()
+    CHANGES[change](pinned_tape)
+    plugins = load_plugins(pinned={"tape": pin})
+    assert {} == dict(plugins.kinds)
+    assert "pinned" in only_fault(plugins).reason
+    assert not (tmp_path / "imported").exists()
+
+
+def test_the_fault_of_a_changed_plugin_says_both_hashes(pinned_tape: Path) -> None:
+    pin = only_sha256()
+    CHANGES["one byte"](pinned_tape)
+    fault = only_fault(load_plugins(pinned={"tape": pin}))
+    assert pin in fault.reason
+    assert only_sha256() in fault.reason
+
+
+def test_what_an_installer_and_python_note_does_not_count(site: Path, pinned_tape: Path) -> None:
+    pin = only_sha256()
+    (site / "gateway_tape-1.2.3.dist-info" / "INSTALLER").write_text("another")
+    (pinned_tape / "__pycache__").mkdir()
+    (pinned_tape / "__pycache__" / "client.pyc").write_bytes(b"compiled")
+    assert ["tape"] == list(load_plugins(pinned={"tape": pin}).kinds)
+
+
+def test_what_an_import_would_find_first_is_what_counts(
+    pinned_tape: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = only_sha256()
+    earlier = tmp_path / "earlier"
+    shutil.copytree(pinned_tape, earlier / pinned_tape.name)
+    (earlier / pinned_tape.name / "client.py").write_text("SPEED = 3\n")
+    monkeypatch.syspath_prepend(earlier)
+    assert "pinned" in only_fault(load_plugins(pinned={"tape": pin})).reason
+
+
+def test_an_editable_installation_is_hashed_by_its_sources(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"tape_package_{next(_numbers)}"
+    package = tmp_path / "sources" / name
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(textwrap.dedent(TAPE.replace("NAME", "tape")))
+    monkeypatch.syspath_prepend(package.parent)
+    install(site, "gateway-tape", {}, plugins={"tape": name})
+    pin = only_sha256()
+    assert ["tape"] == list(load_plugins(pinned={"tape": pin}).kinds)
+    (package / "__init__.py").write_text("# changed")
+    assert "pinned" in only_fault(load_plugins(pinned={"tape": pin})).reason
+
+
+def test_an_impostor_does_not_keep_the_pinned_plugin_out(site: Path, pinned_tape: Path) -> None:
+    assert pinned_tape.is_dir()
+    pin = only_sha256()
+    install(site, "a-first-one", {"impostor_plugin": "1 / 0"}, plugins={"tape": "impostor_plugin"})
+    plugins = load_plugins(pinned={"tape": pin})
+    assert ["tape"] == list(plugins.kinds)
+    assert "a-first-one" == only_fault(plugins).distribution
+
+
+def test_a_pin_for_what_is_not_installed_is_a_fault(tape: Installed) -> None:
+    tape()
+    plugins = load_plugins(pinned={"tpae": 64 * "0"})
+    assert (["tape"], "tpae") == (list(plugins.kinds), only_fault(plugins).plugin)
+    assert () == load_plugins(pinned={"tpae": 64 * "0"}, disabled={"tpae"}).faults
 
 
 # What is broken

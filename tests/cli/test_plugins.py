@@ -4,6 +4,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,30 @@ async def test_a_plugin_that_was_left_out_is_named_with_its_reason(tmp_path: Pat
     assert "local" in stdout
     assert "gateway-tape 1.2.3" in stderr
     assert "no_such_module" in stderr
+
+
+async def test_what_is_installed_is_told_with_its_hash_and_state(tmp_path: Path) -> None:
+    _, stdout, _ = await asyncio.to_thread(listed, tmp_path, "--json")
+    plugins = {plugin["plugin"]: plugin for plugin in json.loads(stdout)["plugins"]}
+    assert ("loaded", False) == (plugins["local"]["state"], plugins["local"]["pinned"])
+    assert re.fullmatch(r"[0-9a-f]{64}", plugins["s3"]["sha256"])
+
+
+async def test_a_pinned_plugin_loads_as_it_was_and_not_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, stdout, _ = await asyncio.to_thread(listed, tmp_path, "--json")
+    pin = {plugin["plugin"]: plugin["sha256"] for plugin in json.loads(stdout)["plugins"]}["s3"]
+    for given, state in ((pin, "loaded"), (64 * "0", "left out")):
+        monkeypatch.setenv("GATEWAY_PLUGINS__PINNED", f'{{s3 = "{given}"}}')
+        code, stdout, _ = await asyncio.to_thread(listed, tmp_path, "--json")
+        (s3,) = [plugin for plugin in json.loads(stdout)["plugins"] if plugin["plugin"] == "s3"]
+        assert (state, True, pin) == (s3["state"], s3["pinned"], s3["sha256"])
+        assert (state == "loaded") == (code == 0)
+
+
+async def test_a_disabled_plugin_is_listed_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_PLUGINS__DISABLED", '["s3"]')
+    _, stdout, _ = await asyncio.to_thread(listed, tmp_path, "--json")
+    states = {plugin["plugin"]: plugin["state"] for plugin in json.loads(stdout)["plugins"]}
+    assert "disabled" == states["s3"]

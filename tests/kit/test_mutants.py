@@ -1,5 +1,5 @@
 """
-That the kit tells a right backend from a wrong one, and by which test.
+That the kit tells what is right from what is wrong, and by which test.
 """
 
 import subprocess
@@ -11,19 +11,42 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from gateway.testing.memory import MemoryBackend
-from gateway.testing.mutants import MUTANTS
+from gateway.testing.mutants import FAULT_MUTANTS, MUTANTS, ReadsInOnePiece
+from gateway.testing.provider import ProviderBackend
+from tests.kit import every_table
+from tests.kit.every_mutant import AMONG_OTHERS
 from tests.support.tree import ROOT
 
+RIGHT = [
+    # Under small data no blob is larger than a piece may be.
+    ReadsInOnePiece.__name__ + AMONG_OTHERS,
+    MemoryBackend.__name__,
+    MemoryBackend.__name__ + AMONG_OTHERS,
+    ProviderBackend.__name__,
+    "Table",
+    "Profile",
+]
+WRONG = {
+    **{mutant.__name__: test for mutant, test in MUTANTS.items()},
+    **{
+        mutant.__name__ + AMONG_OTHERS: test
+        for mutant, test in MUTANTS.items()
+        if mutant is not ReadsInOnePiece
+    },
+    **{mutant.__name__: test for mutant, test in FAULT_MUTANTS.items()},
+    **{suite.__name__.removeprefix("Test"): test for suite, test in every_table.MUTANTS.items()},
+}
 Failures = dict[str, set[str]]
 
 
 @pytest.fixture(scope="module")
 def failures(tmp_path_factory: pytest.TempPathFactory) -> Failures:
     report = tmp_path_factory.mktemp("kit") / "report.xml"
+    files = [Path(__file__).with_name(name) for name in ("every_mutant.py", "every_table.py")]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"),
-            *(f"--junitxml={report}", Path(__file__).with_name("every_mutant.py")),
+            *(f"--junitxml={report}", *files),
         ],
         cwd=ROOT,
         capture_output=True,
@@ -40,12 +63,11 @@ def failures(tmp_path_factory: pytest.TempPathFactory) -> Failures:
     return dict(found)
 
 
-def test_the_reference_passes_everything(failures: Failures) -> None:
-    assert set() == failures[MemoryBackend.__name__]
+@pytest.mark.parametrize("right", RIGHT)
+def test_what_is_right_passes_everything(failures: Failures, right: str) -> None:
+    assert set() == failures[right]
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_a_mutant_fails_the_test_meant_for_it_and_only_that(
-    failures: Failures, mutant: type[MemoryBackend]
-) -> None:
-    assert {MUTANTS[mutant]} == failures[mutant.__name__]
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_is_wrong_fails_the_test_meant_for_it_and_only_that(failures: Failures, wrong: str) -> None:
+    assert {WRONG[wrong]} == failures[wrong]
