@@ -27,9 +27,10 @@ from gateway.api import (
     SessionLost,
     Span,
     Traits,
+    Unsupported,
     as_blob_key,
 )
-from gateway_s3.client import Bucket, Part, open_bucket
+from gateway_s3.client import Bucket, Found, Part, open_bucket
 from gateway_s3.settings import MAX_PARTS, S3Settings
 
 
@@ -44,15 +45,25 @@ class _Upload:
     size: int
     part_size: int
     """As it was when the put began: settings may have changed since, and the numbers of the parts hang on it."""
+    sha256: bool
+    """Whether the parts have a SHA-256; all or none do, so this too is as it was then."""
 
     def token(self) -> str:
-        return json.dumps({"key": self.key, "upload": self.id, "size": self.size, "part": self.part_size})
+        told = {"key": self.key, "upload": self.id, "size": self.size, "part": self.part_size}
+        return json.dumps({**told, "sha256": self.sha256})
 
     @classmethod
     def of(cls, session: PutSession) -> "_Upload":
         try:
             told = json.loads(session.token)
-            return cls(as_blob_key(told["key"]), str(told["upload"]), int(told["size"]), int(told["part"]))
+            return cls(
+                key=as_blob_key(told["key"]),
+                id=str(told["upload"]),
+                size=int(told["size"]),
+                part_size=int(told["part"]),
+                # Those of the first days are silent about it.
+                sha256=bool(told.get("sha256")),
+            )
         except (ValueError, KeyError, TypeError) as exc:
             raise SessionLost("The put's token is not one of ours.") from exc
 
@@ -76,9 +87,10 @@ class S3Puts:
         return self._settings.part_size
 
     async def begin(self, key: BlobKey, *, size: int, sha256: bytes) -> PutSession:
-        await self._require_free(key)
-        upload = await self._bucket.begin(self._name(key))
-        return PutSession(_Upload(key, upload, size, self._settings.part_size).token(), 0)
+        async with self._bucket.taking(self._name(key)):
+            upload = await self._bucket.begin(self._name(key), sha256=self._settings.sends_sha256)
+        begun = _Upload(key, upload, size, self._settings.part_size, self._settings.sends_sha256)
+        return PutSession(begun.token(), 0)
 
     async def resume(self, session: PutSession) -> PutSession:
         upload = _Upload.of(session)
@@ -97,7 +109,9 @@ class S3Puts:
                 # Too short to be followed by another: it comes again, with more behind it.
                 break
             number = offset // upload.part_size + 1
-            await self._bucket.put_part(self._name(upload.key), upload.id, number, piece)
+            await self._bucket.put_part(
+                self._name(upload.key), upload.id, number, piece, sha256=upload.sha256
+            )
             offset += len(piece)
         return PutSession(session.token, offset)
 
@@ -107,14 +121,40 @@ class S3Puts:
         stored = sum(part.size for part in parts)
         if stored != upload.size:
             raise IntegrityMismatch(f"The store has {stored} of {upload.size} bytes of blob {upload.key}.")
-        # Once more: some stores take no notice of the condition at the commit.
-        await self._require_free(upload.key)
-        await self._bucket.complete(self._name(upload.key), upload.id, parts)
+        if upload.sha256 and any(part.sha256 is None for part in parts):
+            # They have to be told again, and after a crash nobody else knows them.
+            raise Unsupported("The store does not list the SHA-256 of parts; 'checksums' must be md5 for it.")
+        name = self._name(upload.key)
+        async with self._bucket.taking(name):
+            await self._bucket.complete(name, upload.id, parts)
         return BlobRef(upload.key)
 
     async def abort(self, session: PutSession) -> None:
         upload = _Upload.of(session)
         await self._bucket.abort(self._name(upload.key), upload.id)
+
+    async def sweep_abandoned(self, older_than: timedelta) -> int:
+        """
+        Drop the puts of this prefix that nobody has gone on with for so long; return how many.
+
+        Nobody else does where the bucket has no lifecycle rule for it, and what was sent costs room for ever.
+        *older_than* must be longer than a put can wait for its next part or its commit.
+        A put that is committed at this moment may come out as a lost session, or on Swift as a blob without its parts.
+        """
+        dropped = 0
+        for upload in await self._bucket.uploads(self._settings.prefix):
+            before = upload.seen_at - older_than
+            if not self._is_ours(upload.name) or upload.begun_at > before:
+                continue
+            try:
+                parts = await self._bucket.parts(upload.name, upload.id)
+            except SessionLost:
+                # Committed or aborted meanwhile.
+                continue
+            if all(part.stored_at <= before for part in parts):
+                await self._bucket.abort(upload.name, upload.id)
+                dropped += 1
+        return dropped
 
     async def _unbroken(self, upload: _Upload) -> list[Part]:
         """
@@ -122,15 +162,24 @@ class S3Puts:
         """
         found: list[Part] = []
         for part in await self._bucket.parts(self._name(upload.key), upload.id):
+            if found and part.number == found[-1].number:
+                # SeaweedFS lists a part as often as it was sent.
+                if part.etag == found[-1].etag:
+                    continue
+                # Somebody else's is among them, and nobody knows which one counts.
+                found.pop()
+                break
             start = len(found) * upload.part_size
             if part.number != len(found) + 1 or part.size != min(upload.part_size, upload.size - start):
                 break
             found.append(part)
         return found
 
-    async def _require_free(self, key: BlobKey) -> None:
-        if await self._bucket.size(self._name(key)) is not None:
-            raise Conflict(f"There is a blob {key} already.")
+    def _is_ours(self, name: str) -> bool:
+        try:
+            return self._name(BlobKey(name.removeprefix(self._settings.prefix))) == name
+        except ValueError:
+            return False
 
     def _name(self, key: BlobKey) -> str:
         return self._settings.prefix + as_blob_key(key)
@@ -140,8 +189,11 @@ class S3Backend:
     """
     Blobs as objects of one bucket, under one prefix.
 
-    Parts of a put that nobody went on with stay in the bucket, where no listing shows them,
-    until a lifecycle rule of the bucket (``AbortIncompleteMultipartUpload``) removes them.
+    Parts of a put that nobody went on with stay in the bucket, where no listing of objects shows them,
+    until `S3Puts.sweep_abandoned` or a lifecycle rule of the bucket (``AbortIncompleteMultipartUpload``) removes them.
+
+    A blob's digest is its object's tag, for blobs of every size: a hash of the bytes, but not always of all in one go.
+    So it is of no use to anybody but who noted it when the blob was put, and asks whether it still is what it was.
     """
 
     def __init__(self, bucket: Bucket, settings: S3Settings) -> None:
@@ -150,8 +202,12 @@ class S3Backend:
         self._puts = S3Puts(bucket, settings)
         self._traits = Traits(
             max_concurrency=settings.max_concurrency,
-            delete_recoverable_for=timedelta(0) if settings.purge_versions else None,
+            delete_recoverable_for=(
+                timedelta(hours=settings.delete_recoverable_hours) if settings.purge_versions else None
+            ),
             max_blob_size=settings.part_size * MAX_PARTS,
+            listing_lag=timedelta(seconds=settings.listing_lag_s),
+            hash_offered="etag",
         )
 
     @property
@@ -164,9 +220,6 @@ class S3Backend:
 
     async def put(self, key: BlobKey, body: BlobSource) -> BlobRef:
         name = self._name(key)
-        # A store may ignore the condition that a put comes with.
-        if await self._bucket.size(name) is not None:
-            raise Conflict(f"There is a blob {key} already.")
         size = body.size
         async with (
             body.open() as pieces,
@@ -175,17 +228,23 @@ class S3Backend:
             first = await anext(parts)
             if size <= self._settings.part_size:
                 # All has been read, and its length compared, before anything is sent.
-                await self._bucket.put(name, first)
+                async with self._bucket.taking(name):
+                    await self._bucket.put(name, first)
                 return BlobRef(key)
             session = await self._puts.begin(key, size=size, sha256=b"")
             try:
                 session = await self._puts.append(session, first)
                 async for part in parts:
                     session = await self._puts.append(session, part)
-                return await self._puts.commit(session)
             except BaseException:
                 await self._drop(session)
                 raise
+        try:
+            return await self._puts.commit(session)
+        except (Conflict, IntegrityMismatch):
+            # Refused for certain. After any other error the store may be at it still, and an abort take its parts away.
+            await self._drop(session)
+            raise
 
     @asynccontextmanager
     async def read(self, ref: BlobRef, span: Span | None = None) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -193,11 +252,12 @@ class S3Backend:
             yield pieces
 
     async def stat(self, ref: BlobRef) -> BlobStat:
-        return BlobStat(BlobRef(ref.key), await self._size(ref.key))
+        found = await self._look(ref.key)
+        return BlobStat(BlobRef(ref.key), found.size, found.tag)
 
     async def find(self, key: BlobKey) -> BlobRef | None:
         try:
-            await self._size(key)
+            await self._look(key)
         except NotFound:
             return None
         return BlobRef(key)
@@ -210,13 +270,13 @@ class S3Backend:
         after: str | None = None
         while True:
             page, after = await self._bucket.page(prefix, after)
-            for name, size in page:
+            for found in page:
                 try:
-                    key = as_blob_key(name.removeprefix(prefix))
+                    key = as_blob_key(found.name.removeprefix(prefix))
                 except ValueError:
                     # Somebody else's.
                     continue
-                yield BlobStat(BlobRef(key), size)
+                yield BlobStat(BlobRef(key), found.size, found.tag)
             if after is None:
                 return
 
@@ -246,16 +306,16 @@ class S3Backend:
     @asynccontextmanager
     async def _nothing(self, key: BlobKey, start: int) -> AsyncIterator[AsyncIterator[bytes]]:
         # HTTP has no empty ranges.
-        if start > await self._size(key):
+        if start > (await self._look(key)).size:
             raise IntegrityMismatch(f"Blob {key} ends before byte {start}.")
         yield _no_pieces()
 
-    async def _size(self, key: BlobKey) -> int:
-        size = await self._bucket.size(self._name(key))
-        if size is None:
+    async def _look(self, key: BlobKey) -> Found:
+        found = await self._bucket.look(self._name(key))
+        if found is None:
             await self._bucket.require()
             raise NotFound(f"There is no blob {key}.")
-        return size
+        return found
 
     async def _drop(self, session: PutSession) -> None:
         """

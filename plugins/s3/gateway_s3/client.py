@@ -4,19 +4,26 @@ A bucket, and the calls of aiobotocore that work on it; what the library brings 
 
 import asyncio
 import base64
-import hashlib
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
+import aiohttp
 from aiobotocore.config import AioConfig
 from aiobotocore.httpsession import AIOHTTPSession
 from aiobotocore.session import AioSession
 
 from gateway.api import (
+    AccessDenied,
     AddressRule,
+    AuthRevoked,
+    BackendError,
+    Conflict,
     IntegrityMismatch,
     Misconfigured,
     NotFound,
@@ -26,16 +33,32 @@ from gateway.api import (
     translated,
 )
 from gateway_s3.errors import classify
+from gateway_s3.hashes import agrees, md5_of, sha256_of, sha256_of_parts, tag_in, tag_of_parts
 from gateway_s3.settings import S3Settings
 
 ResultT = TypeVar("ResultT")
 
 PIECE_SIZE: Final = 1 << 20
 
-_MD5_TAG: Final = re.compile(r"[0-9a-f]{32}(-[0-9]+)?", re.ASCII)
-
 _SETTLE_S: Final = 5.0
 """How long a cancelled call waits for the answer to what it has sent already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    An object that the store has.
+    """
+
+    name: str
+    size: int
+    tag: str | None
+    """
+    Its ETag in lower-case hex; None where a store's tags look otherwise.
+
+    The MD5 of what was put in one piece; of parts the MD5 of their MD5s and how many they are; under KMS nobody knows
+    what. It stays for as long as the object does.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +70,56 @@ class Part:
     number: int
     size: int
     etag: str
+    stored_at: datetime
+    sha256: str | None = None
+    """In base64, where the store was asked for it and tells it."""
 
 
-class _NoRedirects:
+@dataclass(frozen=True, slots=True)
+class Upload:
     """
-    A session that follows no redirect: it would lead past the address rule, and the signature would not fit.
+    An object in parts that has begun and is not complete.
+    """
+
+    name: str
+    id: str
+    begun_at: datetime
+    seen_at: datetime
+    """When it was listed; both by the store's own clock."""
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """
+    Send a request, and keep aiohttp from sending it again by itself.
+
+    It does so where a connection broke, for a method that it thinks harmless.
+    But a put that comes again finds its key taken, by itself.
+    """
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+        raise aiohttp.ClientConnectionError(f"The connection broke: {type(exc).__name__}.") from exc
+
+
+class _PlainSession:
+    """
+    A session that sends each request once and follows no redirect.
+
+    A redirect would lead past the address rule, and the signature would not fit.
     """
 
     def __init__(self, session: Any) -> None:
         self._session = session
 
     async def request(self, method: str, **options: Any) -> Any:
-        return await self._session.request(method, allow_redirects=False, **options)
+        return await self._session.request(method, allow_redirects=False, middlewares=(_once,), **options)
 
 
-class _StraightSession(AIOHTTPSession):  # type: ignore[misc] # the library has no types
-    async def _get_session(self, proxy_url: str | None) -> _NoRedirects:
-        return _NoRedirects(await super()._get_session(proxy_url))
+class _PlainHTTPSession(AIOHTTPSession):  # type: ignore[misc] # the library has no types
+    async def _get_session(self, proxy_url: str | None) -> _PlainSession:
+        return _PlainSession(await super()._get_session(proxy_url))
 
 
 class Bucket:
@@ -71,9 +127,11 @@ class Bucket:
     The objects of one bucket, by their full names.
     """
 
-    def __init__(self, client: Any, settings: S3Settings) -> None:
+    def __init__(self, client: Any, settings: S3Settings, to_mend: type[BackendError]) -> None:
         self._client = client
         self._settings = settings
+        self._to_mend = to_mend
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._create_only = {"IfNoneMatch": "*"} if settings.conditional_puts else {}
         self._encryption: dict[str, str] = {}
         if settings.encryption is not None:
@@ -85,30 +143,41 @@ class Bucket:
         """
         Store *content*, if the name is free.
         """
-        md5 = _md5(content)
+        sums = _sums(content, sha256=self._settings.sends_sha256)
         answer = await self._settled(
-            self._call(
-                "put_object",
-                Key=name,
-                Body=content,
-                ContentMD5=base64.b64encode(md5).decode(),
-                **self._create_only,
-                **self._encryption,
-            )
+            self._call("put_object", Key=name, Body=content, **sums, **self._create_only, **self._encryption)
         )
-        if not _agrees(answer, md5.hex()):
+        if not agrees(answer, md5_of(content).hex(), sums.get("ChecksumSHA256")):
             await self._settled(self.purge(name))
             raise IntegrityMismatch(f"The store has other bytes under {name} than were sent.")
 
-    async def size(self, name: str) -> int | None:
+    @asynccontextmanager
+    async def taking(self, name: str) -> AsyncIterator[None]:
         """
-        Return how many bytes the object has, or None if there is none.
+        Look whether *name* is free, and keep others of this connection from taking it meanwhile.
+
+        Stores may ignore the condition that a put comes with, or look and write in two steps.
+
+        Raises:
+            Conflict: it is taken.
+        """
+        async with self._turns.setdefault(name, asyncio.Lock()):
+            if await self.look(name) is not None:
+                raise Conflict(f"There is an object {name} already.")
+            yield
+
+    async def look(self, name: str) -> Found | None:
+        """
+        Return what is known about the object, or None if there is none.
         """
         try:
             answer = await self._call("head_object", Key=name)
         except NotFound:
             return None
-        return int(answer["ContentLength"])
+        except AccessDenied:
+            await self._speak_up()
+            raise
+        return Found(name, int(answer["ContentLength"]), tag_in(answer))
 
     async def require(self) -> None:
         """
@@ -117,7 +186,7 @@ class Bucket:
         try:
             await self._call("head_bucket")
         except NotFound as exc:
-            raise Misconfigured(f"There is no bucket {self._settings.bucket}.") from exc
+            raise self._to_mend(f"There is no bucket {self._settings.bucket}.") from exc
 
     @asynccontextmanager
     async def read(self, name: str, start: int, length: int | None) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -138,15 +207,18 @@ class Bucket:
         finally:
             body.close()
 
-    async def page(self, prefix: str, after: str | None) -> tuple[list[tuple[str, int]], str | None]:
+    async def page(self, prefix: str, after: str | None) -> tuple[list[Found], str | None]:
         """
-        Return the names and sizes of one page, and what leads to the next page, if there is one.
+        Return the objects of one page, and what leads to the next page, if there is one.
         """
         more = {} if after is None else {"ContinuationToken": after}
         answer = await self._call(
             "list_objects_v2", Prefix=prefix, MaxKeys=self._settings.list_page_size, **more
         )
-        found = [(str(entry["Key"]), int(entry["Size"])) for entry in answer.get("Contents", ())]
+        found = [
+            Found(str(entry["Key"]), int(entry["Size"]), tag_in(entry))
+            for entry in answer.get("Contents", ())
+        ]
         return found, answer["NextContinuationToken"] if answer.get("IsTruncated") else None
 
     async def purge(self, name: str) -> None:
@@ -164,31 +236,29 @@ class Bucket:
             return
         for version in versions:
             await self._delete(name, version)
-        if await self.size(name) is not None:
+        if await self.look(name) is not None:
             # A store that does not list what was put without versions.
             await self._delete(name, None)
 
-    async def begin(self, name: str) -> str:
+    async def begin(self, name: str, *, sha256: bool) -> str:
         """
         Begin an object in parts; return the store's id of that.
+
+        With *sha256* each part is sent with its SHA-256; then all of them are.
         """
-        answer = await self._call("create_multipart_upload", Key=name, **self._encryption)
+        hashed = {"ChecksumAlgorithm": "SHA256"} if sha256 else {}
+        answer = await self._call("create_multipart_upload", Key=name, **hashed, **self._encryption)
         return str(answer["UploadId"])
 
-    async def put_part(self, name: str, upload: str, number: int, content: bytes) -> None:
+    async def put_part(self, name: str, upload: str, number: int, content: bytes, *, sha256: bool) -> None:
         """
         Store one part, in place of any with that number.
         """
-        md5 = _md5(content)
+        sums = _sums(content, sha256=sha256)
         answer = await self._call(
-            "upload_part",
-            Key=name,
-            UploadId=upload,
-            PartNumber=number,
-            Body=content,
-            ContentMD5=base64.b64encode(md5).decode(),
+            "upload_part", Key=name, UploadId=upload, PartNumber=number, Body=content, **sums
         )
-        if not _agrees(answer, md5.hex()):
+        if not agrees(answer, md5_of(content).hex(), sums.get("ChecksumSHA256")):
             raise IntegrityMismatch(f"The store has another part {number} of {name} than was sent.")
 
     async def parts(self, name: str, upload: str) -> list[Part]:
@@ -200,7 +270,13 @@ class Bucket:
         while True:
             answer = await self._call("list_parts", Key=name, UploadId=upload, PartNumberMarker=after)
             found += [
-                Part(int(part["PartNumber"]), int(part["Size"]), str(part["ETag"]))
+                Part(
+                    int(part["PartNumber"]),
+                    int(part["Size"]),
+                    str(part["ETag"]),
+                    part["LastModified"],
+                    part.get("ChecksumSHA256"),
+                )
                 for part in answer.get("Parts", ())
             ]
             if not answer.get("IsTruncated"):
@@ -211,7 +287,10 @@ class Bucket:
         """
         Make an object of *parts*, if the name is free.
         """
-        listed = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+        listed: list[dict[str, Any]] = [{"PartNumber": part.number, "ETag": part.etag} for part in parts]
+        for entry, part in zip(listed, parts, strict=True):
+            if part.sha256 is not None:
+                entry["ChecksumSHA256"] = part.sha256
         answer = await self._settled(
             self._call(
                 "complete_multipart_upload",
@@ -221,7 +300,8 @@ class Bucket:
                 **self._create_only,
             )
         )
-        if not _agrees(answer, _etag_of_parts(parts)):
+        tag = tag_of_parts([part.etag for part in parts])
+        if not agrees(answer, tag, sha256_of_parts([part.sha256 for part in parts])):
             await self._settled(self.purge(name))
             raise IntegrityMismatch(f"The store has made something else of the parts of {name}.")
 
@@ -231,6 +311,29 @@ class Bucket:
         """
         with suppress(NotFound, SessionLost):
             await self._call("abort_multipart_upload", Key=name, UploadId=upload)
+
+    async def uploads(self, prefix: str) -> list[Upload]:
+        """
+        Return the uploads in parts that nobody has completed or aborted.
+        """
+        found: list[Upload] = []
+        more: dict[str, str] = {}
+        while True:
+            answer = await self._call(
+                "list_multipart_uploads", Prefix=prefix, MaxUploads=self._settings.list_page_size, **more
+            )
+            now = _date(answer)
+            page = [
+                Upload(str(entry["Key"]), str(entry["UploadId"]), entry["Initiated"], now)
+                for entry in answer.get("Uploads", ())
+            ]
+            found += page
+            if not answer.get("IsTruncated") or not page:
+                return found
+            # Not every store names both, nor always one.
+            named = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
+            more = {marker: str(answer[name]) for marker, name in named.items() if answer.get(name)}
+            more = more or {"KeyMarker": page[-1].name, "UploadIdMarker": page[-1].id}
 
     async def _versions(self, name: str) -> list[str]:
         found: list[str] = []
@@ -250,8 +353,15 @@ class Bucket:
         with suppress(NotFound):
             await self._settled(self._call("delete_object", Key=name, **which))
 
+    async def _speak_up(self) -> None:
+        """
+        Have the store say why it denies access: its answers to HEAD have no body, and so no code.
+        """
+        with suppress(AccessDenied):
+            await self._call("list_objects_v2", Prefix=self._settings.prefix, MaxKeys=1)
+
     async def _call(self, operation: str, **parameters: Any) -> Any:
-        with translated(classify):
+        with translated(partial(classify, to_mend=self._to_mend)):
             return await getattr(self._client, operation)(Bucket=self._settings.bucket, **parameters)
 
     async def _settled(self, call: Coroutine[Any, Any, ResultT]) -> ResultT:
@@ -277,7 +387,10 @@ class Bucket:
 async def open_bucket(settings: S3Settings, addresses: AddressRule | None) -> AsyncIterator[Bucket]:
     """
     Connect to the bucket; nothing is sent yet.
+
+    Given *addresses*, it is a user's own bucket: what is wrong with it or with its keys ends his link.
     """
+    to_mend: type[BackendError] = Misconfigured if addresses is None else AuthRevoked
     connector: dict[str, Any] = {}
     if addresses is not None:
         # Not even a cached address passes the rule by.
@@ -285,7 +398,7 @@ async def open_bucket(settings: S3Settings, addresses: AddressRule | None) -> As
     addressing = "path" if settings.path_style and settings.endpoint is not None else "auto"
     config = AioConfig(
         connector_args=connector,
-        http_session_cls=_StraightSession,
+        http_session_cls=_PlainHTTPSession,
         # Counts the first try too, unlike ``max_attempts``.
         retries={"total_max_attempts": 1, "mode": "standard"},
         # With the payload signed, each store checks a SHA-256 of what arrives, whatever else it knows of checksums.
@@ -315,7 +428,7 @@ async def open_bucket(settings: S3Settings, addresses: AddressRule | None) -> As
     try:
         if addresses is not None:
             addresses.check_url(client.meta.endpoint_url)
-        yield Bucket(client, settings)
+        yield Bucket(client, settings, to_mend)
     finally:
         await client_context.__aexit__(None, None, None)
 
@@ -342,25 +455,21 @@ def _look_at(task: asyncio.Future[Any]) -> None:
         task.exception()
 
 
-def _md5(content: bytes) -> bytes:
-    return hashlib.md5(content, usedforsecurity=False).digest()
+def _sums(content: bytes, *, sha256: bool) -> dict[str, str]:
+    """
+    Return the hashes with which *content* is sent, for the store to compare.
+    """
+    sums = {"ContentMD5": base64.b64encode(md5_of(content)).decode()}
+    if sha256:
+        sums["ChecksumSHA256"] = sha256_of(content)
+    return sums
 
 
-def _etag_of_parts(parts: list[Part]) -> str | None:
+def _date(answer: dict[str, Any]) -> datetime:
+    """
+    Return the time that it was at the store, which is the clock that its dates are by.
+    """
     try:
-        joined = b"".join(bytes.fromhex(part.etag.strip('"')) for part in parts)
-    except ValueError:
-        return None
-    return f"{_md5(joined).hex()}-{len(parts)}"
-
-
-def _agrees(answer: dict[str, Any], etag: str | None) -> bool:
-    """
-    Whether the store's tag is the one that the bytes have.
-
-    Under KMS, and on stores with tags of their own making, it is no MD5 and says nothing.
-    """
-    if etag is None or answer.get("ServerSideEncryption") in {"aws:kms", "aws:kms:dsse"}:
-        return True
-    found = str(answer.get("ETag", "")).strip('"').lower()
-    return _MD5_TAG.fullmatch(found) is None or found == etag
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except (KeyError, ValueError) as exc:
+        raise Unsupported("The store does not say what time it is.") from exc

@@ -3,6 +3,7 @@ What may be said about a bucket.
 """
 
 import re
+import urllib.parse
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -14,6 +15,8 @@ MAX_PARTS: Final = 10_000
 
 MAX_PART_SIZE: Final = 64 << 20
 """A part is held in memory, so it is kept far below what stores would take."""
+
+_AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn")
 
 _REGION: Final = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
@@ -55,7 +58,15 @@ class S3Settings:
 
     Say false for a store that refuses the header.
     Then, as on a store that ignores it, a taken key is found by looking first, and two puts at the same moment could
-    both succeed.
+    both succeed, unless they go through one connection. The same goes for Swift where the bucket keeps versions.
+    """
+
+    checksums: Literal["md5", "sha256"] | None = None
+    """
+    Which hash each object and each part is sent with, for the store to check and to keep.
+
+    ``sha256`` adds ``x-amz-checksum-sha256`` to the MD5; the store must also list it for the parts of an upload.
+    None: that at Amazon's own, and the MD5 alone elsewhere, for many stores ignore the other, refuse it or do not list it.
     """
 
     purge_versions: bool = True
@@ -64,6 +75,16 @@ class S3Settings:
 
     Say false only for a bucket that has never been versioned and a key that may not list versions.
     """
+
+    delete_recoverable_hours: float = 0.0
+    """
+    How long the store itself may still hold what was deleted with all its versions.
+
+    Some do: Swift removes the parts of a large object when its expirer comes round.
+    """
+
+    listing_lag_s: float = 0.0
+    """How long the store's listings may go on showing what was before; some clusters' do."""
 
     encryption: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = None
     """What the store is asked to encrypt objects with; None leaves it to the bucket."""
@@ -98,7 +119,19 @@ class S3Settings:
             raise ValueError("kms_key_id needs an encryption of aws:kms or aws:kms:dsse")
         if self.connect_timeout_s <= 0 or self.read_timeout_s <= 0:
             raise ValueError("connect_timeout_s and read_timeout_s must be above zero")
+        if self.delete_recoverable_hours < 0 or self.listing_lag_s < 0:
+            raise ValueError("delete_recoverable_hours and listing_lag_s must not be below zero")
         if not 1 <= self.max_concurrency <= 64:
             raise ValueError(f"max_concurrency must be from 1 to 64, not {self.max_concurrency}")
         if not 1 <= self.list_page_size <= 1000:
             raise ValueError(f"list_page_size must be from 1 to 1000, not {self.list_page_size}")
+
+    @property
+    def sends_sha256(self) -> bool:
+        """
+        Whether a SHA-256 goes with what is sent.
+        """
+        if self.checksums is not None:
+            return self.checksums == "sha256"
+        host = None if self.endpoint is None else urllib.parse.urlsplit(self.endpoint).hostname
+        return self.endpoint is None or (host is not None and host.endswith(_AMAZON))

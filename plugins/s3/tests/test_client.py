@@ -44,7 +44,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def store(handler: Handler, **changes: Any) -> AsyncIterator[Backend]:
+async def answering(handler: Handler, **changes: Any) -> AsyncIterator[Backend]:
     """
     Connect to a store that answers as *handler* says.
     """
@@ -154,7 +154,7 @@ async def test_a_put_is_sent_once_with_its_hashes_and_only_if_the_key_is_free() 
         seen.append(request)
         return web.Response(status=503)
 
-    async with store(handler, encryption="aws:kms", kms_key_id="the-key") as backend:
+    async with answering(handler, encryption="aws:kms", kms_key_id="the-key") as backend:
         with pytest.raises(Transient):
             await backend.put(new_blob_key(), BytesSource(b"sealed"))
     (request,) = seen
@@ -175,7 +175,7 @@ async def test_a_store_that_kept_other_bytes_is_found_out_and_they_are_removed()
             return web.Response(status=404)
         return web.Response(headers={"ETag": f'"{hashlib.md5(b"rotten").hexdigest()}"'})
 
-    async with store(handler) as backend:
+    async with answering(handler) as backend:
         with pytest.raises(IntegrityMismatch):
             await backend.put(new_blob_key(), BytesSource(b"sealed"))
     assert ["HEAD", "PUT", "DELETE"] == methods
@@ -188,7 +188,7 @@ async def test_no_redirect_is_followed() -> None:
         paths.append(request.path)
         return web.Response(status=307, headers={"Location": "/elsewhere"})
 
-    async with store(handler) as backend:
+    async with answering(handler) as backend:
         with pytest.raises(Misconfigured):
             await backend.read(BlobRef(new_blob_key())).__aenter__()
     assert "/elsewhere" not in paths
@@ -203,7 +203,7 @@ async def test_an_answer_cut_short_is_transient() -> None:
         request.transport.close()
         return response
 
-    async with store(handler) as backend:
+    async with answering(handler) as backend:
         with pytest.raises(Transient):
             async with backend.read(BlobRef(new_blob_key())) as pieces:
                 assert b"" == b"".join([piece async for piece in pieces])

@@ -1,5 +1,5 @@
 """
-The contract, on SeaweedFS: in a plain bucket, and in one that keeps versions.
+The contract, on SeaweedFS and on Swift: in a plain bucket, and in one that keeps versions.
 """
 
 import pytest
@@ -9,30 +9,42 @@ from gateway_s3.settings import S3Settings
 from gateway.api import BackendContext
 from gateway.testing.conformance import BackendConformance, Connect
 from gateway.testing.resumable import ResumablePutsConformance
-from tests.support.seaweedfs import ACCESS_KEY_ID, SECRET_ACCESS_KEY, SeaweedFS
+from tests.support.s3_store import S3Store
+from tests.support.seaweedfs import SeaweedFS
+from tests.support.swift import Swift
+
+
+def connecting(store: S3Store, *, versioned: bool, prefix: str = "", list_page_size: int = 1000) -> Connect:
+    settings = S3Settings(
+        endpoint=store.endpoint,
+        bucket=store.create_bucket(versioned=versioned),
+        prefix=prefix,
+        access_key_id=store.access_key_id,
+        secret_access_key=store.secret_access_key,
+        list_page_size=list_page_size,
+    )
+    return lambda: connect_s3(BackendContext(account="s3"), settings)
 
 
 class TestPlainBucket(BackendConformance, ResumablePutsConformance):
     @pytest.fixture
     def connect(self, seaweedfs: SeaweedFS) -> Connect:
-        settings = S3Settings(
-            endpoint=seaweedfs.endpoint,
-            bucket=seaweedfs.create_bucket(),
-            prefix="recordings/",
-            access_key_id=ACCESS_KEY_ID,
-            secret_access_key=SECRET_ACCESS_KEY,
-            list_page_size=10,
-        )
-        return lambda: connect_s3(BackendContext(account="s3"), settings)
+        return connecting(seaweedfs, versioned=False, prefix="recordings/", list_page_size=10)
 
 
 class TestVersionedBucket(BackendConformance, ResumablePutsConformance):
     @pytest.fixture
     def connect(self, seaweedfs: SeaweedFS) -> Connect:
-        settings = S3Settings(
-            endpoint=seaweedfs.endpoint,
-            bucket=seaweedfs.create_bucket(versioned=True),
-            access_key_id=ACCESS_KEY_ID,
-            secret_access_key=SECRET_ACCESS_KEY,
-        )
-        return lambda: connect_s3(BackendContext(account="s3"), settings)
+        return connecting(seaweedfs, versioned=True)
+
+
+class TestSwift(BackendConformance, ResumablePutsConformance):
+    @pytest.fixture
+    def connect(self, swift: Swift) -> Connect:
+        return connecting(swift, versioned=False, prefix="recordings/", list_page_size=10)
+
+
+class TestSwiftWithVersions(BackendConformance, ResumablePutsConformance):
+    @pytest.fixture
+    def connect(self, swift: Swift) -> Connect:
+        return connecting(swift, versioned=True)

@@ -21,6 +21,7 @@ from gateway_s3.errors import classify
 
 from gateway.api import (
     AccessDenied,
+    AuthRevoked,
     BackendError,
     Conflict,
     Disposition,
@@ -92,6 +93,15 @@ def test_the_code_decides_and_else_the_status(status: int, code: str, meaning: t
     assert (meaning, code) == (type(error), error.provider_code)
 
 
+@pytest.mark.parametrize(("status", "code", "meaning"), ANSWERS)
+def test_of_a_users_bucket_the_user_has_to_mend_all_but_our_clock(
+    status: int, code: str, meaning: type[BackendError]
+) -> None:
+    error = classify(answer(status, code), to_mend=AuthRevoked)
+    is_his = meaning is Misconfigured and code != "RequestTimeTooSkewed"
+    assert (AuthRevoked if is_his else meaning) is type(error)
+
+
 def test_every_disposition_is_covered() -> None:
     assert set(Disposition) == {meaning.disposition for _, _, meaning in ANSWERS}
 
@@ -127,6 +137,7 @@ def test_a_broken_connection_is_transient(exc: Exception) -> None:
 def test_a_certificate_that_is_not_trusted_is_for_the_operator() -> None:
     exc = HTTPClientError(error=ssl.SSLCertVerificationError("self-signed"))
     assert Misconfigured is type(classify(exc))
+    assert AuthRevoked is type(classify(exc, to_mend=AuthRevoked))
 
 
 def test_what_the_address_rule_said_is_passed_on() -> None:
