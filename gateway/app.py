@@ -13,14 +13,16 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from gateway.api.backend import BackendContext
+from gateway.api.backend import Backend, BackendContext
+from gateway.backends.addresses import PublicAddresses
 from gateway.backends.hosted import hosted
 from gateway.backends.loader import PluginSet, load_plugins
 from gateway.backends.measured import Meters
 from gateway.base.clock import Clock, SystemClock
 from gateway.base.data_directory import DataDirectory, DataDirectoryLock
 from gateway.base.errors import ConfigurationError
-from gateway.catalog.jobs import release_leases
+from gateway.catalog.jobs import enqueue_job, release_leases, wake_jobs_of_place
+from gateway.catalog.placements import blobs_at
 from gateway.catalog.uploads import spooled_ids
 from gateway.database import Database, migrate
 from gateway.http.context import CONTEXT, Context
@@ -29,18 +31,37 @@ from gateway.http.middleware import create_middleware
 from gateway.http.routes import add_routes
 from gateway.keyring import FileRootStore, Keyring
 from gateway.services.accounts import AccountService
+from gateway.services.checking import CheckService
+from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
 from gateway.services.expiry import UploadExpiry
 from gateway.services.holders import Holders
-from gateway.services.placement import HOME, PlacementService
+from gateway.services.link_connections import Connector, provider_session
+from gateway.services.link_health import LinkHealth
+from gateway.services.link_kinds import LinkKinds
+from gateway.services.link_notes import LinkNotes
+from gateway.services.link_secrets import LinkVault
+from gateway.services.link_tokens import TokenKeeping, TokenSources
+from gateway.services.link_trials import LinkTrials
+from gateway.services.link_views import LinkViews
+from gateway.services.linked_places import LinkedPlaces
+from gateway.services.linking import LinkingService
+from gateway.services.moving import MoveService
+from gateway.services.oauth import TokenEndpoint
+from gateway.services.placement import PlacementService
+from gateway.services.places import HOME, NoPlaces
 from gateway.services.playback import LiveReads, PlaybackService
+from gateway.services.purging import PurgeService
+from gateway.services.putting import BlobPutter, PartBudget
 from gateway.services.recordings import RecordingService
+from gateway.services.routing import RoutingService
 from gateway.services.uploads import UploadService
 from gateway.services.work import WorkBell
 from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.web.pages import add_pages
-from gateway.workers.jobs import JobWorker, job_handlers
+from gateway.workers.jobs import Handler, JobWorker, copy_handlers, job_handlers
+from gateway.workers.scrubber import Scrubber
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.sweeper import UploadSweeper
 
@@ -64,6 +85,10 @@ class Gateway:
     context: Context
     expiry: UploadExpiry
     worker: JobWorker
+    placement: PlacementService
+    copies: CopyService
+    checks: CheckService
+    links: "Links"
 
     async def _interrupt_uploads(self, app: web.Application) -> None:
         # A phone that hangs would hold the stop up; what it brought is kept, and it comes back.
@@ -89,6 +114,18 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Links:
+    """
+    What has to do with the accounts that users link.
+    """
+
+    places: LinkedPlaces
+    linking: LinkingService
+    views: LinkViews
+    health: LinkHealth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Console:
     """
     What commands work with: beside a running daemon, or alone.
@@ -102,6 +139,16 @@ class Console:
     accounts: AccountService
     erasure: ErasureService
     is_alone: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """
+    What commands work with that look at the places themselves.
+    """
+
+    places: LinkedPlaces
+    checks: CheckService
 
 
 @asynccontextmanager
@@ -135,28 +182,21 @@ async def open_gateway(
             threads=settings.spool.threads,
         )
         stack.callback(spool.close)
-        plugins = load_plugins(disabled=settings.plugins.disabled)
-        for fault in plugins.faults:
-            log.error("plugin.left_out", plugin=fault.plugin, reason=str(fault), exc_info=fault.cause)
-        home_settings = dict(settings.home.settings)
-        if settings.home.kind == "local":
-            home_settings.setdefault("root", str(directory.blobs))
         metrics = Metrics()
-        home = hosted(
-            await stack.enter_async_context(
-                plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
-            ),
-            kind=settings.home.kind,
-            limits=settings.backends,
-            clock=clock,
-            meters=Meters(calls=metrics.backend_calls, duration=metrics.backend_duration),
-        )
-        await home.probe()
-        backends = {HOME: home}
+        plugins, home = await _home(settings, stack, metrics, clock)
         bell = WorkBell()
+        links = await _links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
+        places = links.places
         reads = LiveReads()
-        placement = PlacementService(catalog, keyring, spool, backends, clock)
-        erasure = ErasureService(catalog, keyring, placement, reads, clock, bell)
+        default_route = settings.placement.default_route
+        putter = BlobPutter(catalog, keyring, PartBudget(settings.placement.part_memory_bytes))
+        purging = PurgeService(catalog, spool, places, clock)
+        placement = PlacementService(catalog, keyring, spool, places, putter, purging, clock, bell)
+        copies = CopyService(
+            catalog, keyring, spool, places, putter, purging, clock, bell, default_route=default_route
+        )
+        checks = CheckService(catalog, keyring, places, copies, clock, bell)
+        erasure = ErasureService(catalog, keyring, purging, places, reads, clock, bell)
         holders = Holders(handover_timeout_s=settings.uploads.handover_timeout_s)
         expiry = UploadExpiry(catalog, holders, clock, bell, settings.uploads)
         uploads = UploadService(
@@ -168,8 +208,11 @@ async def open_gateway(
             holders,
             expiry,
             settings.uploads,
+            default_route=default_route,
             on_received=metrics.received_bytes.inc,
         )
+
+        moves = MoveService(catalog, copies, purging, clock, bell, end_link=links.linking.end)
         context = Context(
             settings=settings,
             catalog=catalog,
@@ -177,7 +220,11 @@ async def open_gateway(
             accounts=AccountService(catalog, keyring, clock),
             uploads=uploads,
             recordings=RecordingService(catalog, keyring, settings.recordings),
-            playback=PlaybackService(catalog, keyring, spool, backends, reads),
+            playback=PlaybackService(catalog, keyring, spool, places, reads, bell),
+            routing=RoutingService(catalog, clock, default=default_route),
+            moves=moves,
+            linking=links.linking,
+            links=links.views,
             erasure=erasure,
             metrics=metrics,
         )
@@ -187,20 +234,38 @@ async def open_gateway(
         async with catalog.write() as connection:
             # This node's earlier process is dead, or the lock would not be ours.
             await release_leases(connection, holder_prefix=node)
-        workers = [
-            JobWorker(catalog, job_handlers(placement, erasure), bell, settings.jobs, node=node)
-            for _ in range(settings.jobs.workers)
-        ]
+        at_home = job_handlers(placement, erasure)
+        in_clouds = copy_handlers(copies, checks, moves, erasure)
+
+        def worker(handlers: dict[str, Handler]) -> JobWorker:
+            return JobWorker(catalog, handlers, bell, settings.jobs, node=node)
+
         if with_workers:
             supervisor = Supervisor(
                 {
                     "uploads": UploadSweeper(expiry, interval_s=settings.uploads.sweep_interval_s).run,
-                    **{f"jobs-{number}": worker.run for number, worker in enumerate(workers)},
+                    "links": links.health.run,
+                    "scrub": Scrubber(checks, clock, settings.scrub).run,
+                    **{f"jobs-{number}": worker(at_home).run for number in range(settings.jobs.workers)},
+                    **{
+                        f"copies-{number}": worker(in_clouds).run
+                        for number in range(settings.jobs.copy_workers)
+                    },
                 }
             )
             supervisor.start()
             stack.push_async_callback(supervisor.stop)
-        yield Gateway(settings=settings, plugins=plugins, context=context, expiry=expiry, worker=workers[0])
+        yield Gateway(
+            settings=settings,
+            plugins=plugins,
+            context=context,
+            expiry=expiry,
+            worker=worker({**at_home, **in_clouds}),
+            placement=placement,
+            copies=copies,
+            checks=checks,
+            links=links,
+        )
 
 
 @asynccontextmanager
@@ -226,15 +291,51 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
         stack.push_async_callback(keyring.close)
         spool = Spool.open(directory.spool, min_free_bytes=0, max_bytes=0, threads=1)
         stack.callback(spool.close)
-        placement = PlacementService(catalog, keyring, spool, {}, clock)
+        places = NoPlaces()
+        purging = PurgeService(catalog, spool, places, clock)
         yield Console(
             settings=settings,
             catalog=catalog,
             keyring=keyring,
             accounts=AccountService(catalog, keyring, clock),
-            erasure=ErasureService(catalog, keyring, placement, LiveReads(), clock, WorkBell()),
+            erasure=ErasureService(catalog, keyring, purging, places, LiveReads(), clock, WorkBell()),
             is_alone=lock is not None,
         )
+
+
+@asynccontextmanager
+async def open_reach(settings: Settings) -> AsyncIterator[Reach]:
+    """
+    Open what commands need that speak to the places themselves, beside a running daemon or alone.
+
+    Raises:
+        RefusesToServe: the keys say that going on would do harm.
+        BackendError: the home backend does not connect.
+    """
+    clock = SystemClock()
+    directory = DataDirectory(settings.data_dir)
+    directory.prepare()
+    async with AsyncExitStack() as stack:
+        catalog, keys = await _databases(settings, stack)
+        keyring = await Keyring.attach(keys, FileRootStore(directory.root), clock, block_size=1)
+        stack.push_async_callback(keyring.close)
+        spool = Spool.open(directory.spool, min_free_bytes=0, max_bytes=0, threads=1)
+        stack.callback(spool.close)
+        metrics, bell = Metrics(), WorkBell()
+        plugins, home = await _home(settings, stack, metrics, clock)
+        places = (await _links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)).places
+        copies = CopyService(
+            catalog,
+            keyring,
+            spool,
+            places,
+            BlobPutter(catalog, keyring, PartBudget(settings.placement.part_memory_bytes)),
+            PurgeService(catalog, spool, places, clock),
+            clock,
+            bell,
+            default_route=settings.placement.default_route,
+        )
+        yield Reach(places=places, checks=CheckService(catalog, keyring, places, copies, clock, bell))
 
 
 async def start_serving(app: web.Application, settings: Settings) -> tuple[web.AppRunner, str]:
@@ -268,6 +369,31 @@ async def start_serving(app: web.Application, settings: Settings) -> tuple[web.A
     return runner, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+async def _home(
+    settings: Settings, stack: AsyncExitStack, metrics: Metrics, clock: Clock
+) -> tuple[PluginSet, Backend]:
+    """
+    Load the plugins, and connect the operator's own backend.
+    """
+    plugins = load_plugins(disabled=settings.plugins.disabled)
+    for fault in plugins.faults:
+        log.error("plugin.left_out", plugin=fault.plugin, reason=str(fault), exc_info=fault.cause)
+    home_settings = dict(settings.home.settings)
+    if settings.home.kind == "local":
+        home_settings.setdefault("root", str(DataDirectory(settings.data_dir).blobs))
+    home = hosted(
+        await stack.enter_async_context(
+            plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
+        ),
+        kind=settings.home.kind,
+        limits=settings.backends,
+        clock=clock,
+        meters=Meters(calls=metrics.backend_calls, duration=metrics.backend_duration),
+    )
+    await home.probe()
+    return plugins, home
+
+
 async def _locked(directory: DataDirectory) -> DataDirectoryLock:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _LOCK_PATIENCE_S
@@ -293,6 +419,56 @@ async def _databases(settings: Settings, stack: AsyncExitStack) -> tuple[Databas
     await migrate(catalog, "gateway.catalog.migrations")
     await migrate(keys, "gateway.keyring.migrations")
     return catalog, keys
+
+
+async def _links(
+    settings: Settings,
+    stack: AsyncExitStack,
+    catalog: Database,
+    keyring: Keyring,
+    plugins: PluginSet,
+    home: Backend,
+    metrics: Metrics,
+    clock: Clock,
+    bell: WorkBell,
+) -> Links:
+    """
+    Build what reaches users' own accounts.
+    """
+
+    async def wake_jobs(link_id: str) -> None:
+        async with catalog.write() as connection:
+            await wake_jobs_of_place(connection, link_id)
+            if await blobs_at(connection, link_id, states=("left",), limit=1):
+                await enqueue_job(connection, "sweep-left", link_id)
+        bell.ring()
+
+    limits = settings.links
+    kinds = LinkKinds(plugins, limits.kinds)
+    vault = LinkVault(catalog, keyring)
+    notes = LinkNotes(catalog, clock, on_recovered=wake_jobs)
+    http = await stack.enter_async_context(provider_session())
+    connector = Connector(
+        plugins=plugins,
+        http=http,
+        addresses=PublicAddresses(allow_private=limits.allow_private_addresses, allow_http=limits.allow_http),
+        limits=limits,
+        calls=settings.backends,
+        clock=clock,
+        meters=Meters(calls=metrics.backend_calls, duration=metrics.backend_duration),
+    )
+    endpoint = TokenEndpoint(http, timeout_s=limits.token_timeout_s)
+    keeping = TokenKeeping(catalog=catalog, vault=vault, endpoint=endpoint, clock=clock, limits=limits)
+    places = LinkedPlaces(home, catalog, vault, kinds, connector, TokenSources(keeping), notes)
+    stack.push_async_callback(places.close)
+    health = LinkHealth(catalog, places, notes, clock, limits)
+    trials = LinkTrials(catalog, connector, endpoint)
+    return Links(
+        places=places,
+        linking=LinkingService(catalog, vault, kinds, trials, keeping, places, notes, clock, limits),
+        views=LinkViews(catalog, vault, kinds, notes, health),
+        health=health,
+    )
 
 
 async def _sweep_spool(catalog: Database, spool: Spool) -> None:

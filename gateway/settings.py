@@ -43,6 +43,8 @@ class Server(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     """0 takes a free port and says which."""
+    public_url: str = ""
+    """Where browsers reach the gateway, such as ``https://calls.example.org``; empty: wherever a request says."""
     shutdown_timeout_s: NotNegative = 3
     """How long requests in flight may go on after SIGTERM. Uploads end at once and keep what they brought."""
 
@@ -156,12 +158,72 @@ class Backends(Section, frozen=True):
     """After a provider's complaint half as many calls are made at once, and one more after so many successes."""
 
 
+class Links(Section, frozen=True):
+    """
+    The accounts of their own that users link.
+    """
+
+    kinds: dict[str, dict[str, Any]] = {}
+    """What can be linked: kinds of backends, each with the operator's settings for it, such as the client's id."""
+    max_per_user: Positive = 10
+    attempt_lifetime_s: Positive = 600
+    """How long a user may take for his consent."""
+    return_to: list[str] = []
+    """Where else than to this gateway a user may be sent after linking; one that ends with / stands for all below it."""
+    allow_private_addresses: bool = False
+    """Whether a user may name a server in the gateway's own network."""
+    allow_http: bool = False
+    """Whether a user may name a server that is spoken to in clear."""
+    token_timeout_s: Positive = 30
+    """A token server that answers nothing for so long is given up."""
+    refresh_margin_s: NotNegative = 300
+    """An access token is replaced so long before it runs out."""
+    refresh_idle_s: Positive = 30 * _DAY
+    """A grant that was not used for so long is refreshed, lest it die of that."""
+    expiring_s: Positive = 3 * _DAY
+    """A grant that ends within this time is told of."""
+    check_interval_s: Positive = 900
+    """How often a link that something is wrong with is looked at, and how often others are looked through."""
+    connection_idle_s: NotNegative = 300
+    """A connection that nobody uses is closed after so long."""
+    lane_threads: Positive = 4
+    """Threads of one link, for kinds whose library blocks."""
+    lane_queue: Positive = 256
+    """Calls that may wait for such a thread."""
+
+
+class Placement(Section, frozen=True):
+    """
+    Where recordings go, and how copies are made.
+    """
+
+    default_route: Literal["home", "home-and-links", "links"] = "home"
+    """Of users who chose none: at home alone, at home and at all accounts that they linked, or at these alone."""
+    part_memory_bytes: Positive = 64 * _MIB
+    """What all puts in parts may hold in memory together."""
+
+
+class Scrub(Section, frozen=True):
+    """
+    Looking after copies in the background.
+    """
+
+    every_s: NotNegative = 7 * _DAY
+    """How often each copy is looked at, by its size and the provider's hash; 0: never."""
+    per_minute: Positive = 60
+    """How many recordings are looked at in a minute, at the most."""
+    deep: bool = False
+    """Whether each copy is read and every chunk of it opened, which downloads it."""
+
+
 class Jobs(Section, frozen=True):
     """
     Durable work.
     """
 
     workers: Positive = 4
+    copy_workers: Positive = 8
+    """How many copies, moves and checks go on at once."""
     lease_s: Positive = 60
     poll_interval_s: Positive = 5
     max_attempts: Positive = 30
@@ -177,6 +239,8 @@ class Plugins(Section, frozen=True):
 
     disabled: list[str] = []
     """Entry point names that are not loaded."""
+    pinned: dict[str, str] = {}
+    """Entry point name and SHA-256, as ``gateway plugin list`` tells it; what is installed otherwise is left out."""
 
 
 class Log(Section, frozen=True):
@@ -212,6 +276,9 @@ class Settings(Section, frozen=True):
     keyring: Keyring = Keyring()
     home: Home = Home()
     backends: Backends = Backends()
+    links: Links = Links()
+    placement: Placement = Placement()
+    scrub: Scrub = Scrub()
     jobs: Jobs = Jobs()
     plugins: Plugins = Plugins()
     log: Log = Log()

@@ -41,6 +41,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="Run the tests marked torture as well, and every property with far more examples.",
     )
+    parser.addoption(
+        "--write-faults",
+        action="store_true",
+        help="Write what the tests of faults see into docs/plugins/faults.md.",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -62,6 +62,9 @@ class Lane:
         try:
             return await told
         except asyncio.CancelledError:
+            if told.done() and not told.cancelled():
+                # It failed in the same moment, and nobody else will look.
+                told.exception()
             task = asyncio.current_task()
             if self._closed and task is not None and not task.cancelling():
                 raise Transient("The backend was disconnected.") from None

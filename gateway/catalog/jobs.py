@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import and_, delete, func, or_, select, update
 
-from gateway.catalog.tables import jobs
+from gateway.catalog.tables import jobs, moves, placements
 from gateway.database import Connection, db_now_ms, insert_or_ignore
 
 
@@ -165,20 +165,57 @@ class JobRow:
     last_error: str | None
 
 
+_ROW = (
+    jobs.c.id,
+    jobs.c.kind,
+    jobs.c.subject_id,
+    jobs.c.state,
+    jobs.c.attempts,
+    jobs.c.run_at,
+    jobs.c.last_error,
+)
+
+
 async def list_jobs(connection: Connection) -> list[JobRow]:
     """
     Return every job, those that wait for someone first.
     """
-    query = select(
-        jobs.c.id,
-        jobs.c.kind,
-        jobs.c.subject_id,
-        jobs.c.state,
-        jobs.c.attempts,
-        jobs.c.run_at,
-        jobs.c.last_error,
-    ).order_by(jobs.c.state != "parked", jobs.c.run_at, jobs.c.id)
+    query = select(*_ROW).order_by(jobs.c.state != "parked", jobs.c.run_at, jobs.c.id)
     return [JobRow(*row) for row in await connection.execute(query)]
+
+
+async def find_job(connection: Connection, kind: str, subject_id: str) -> JobRow | None:
+    """
+    Return the job of that kind and subject, if there is one.
+    """
+    query = select(*_ROW).where(jobs.c.kind == kind, jobs.c.subject_id == subject_id)
+    row = (await connection.execute(query)).one_or_none()
+    return None if row is None else JobRow(*row)
+
+
+async def wake_jobs_of_place(connection: Connection, place: str) -> int:
+    """
+    Make everything due again that was set aside at *place*, with a fresh count of attempts; return how much it was.
+    """
+    copies = select(placements.c.blob_key).where(
+        placements.c.backend == place, placements.c.state == "pending"
+    )
+    running = select(moves.c.id).where(
+        or_(moves.c.source == place, moves.c.target == place), moves.c.state == "running"
+    )
+    result = await connection.execute(
+        update(jobs)
+        .where(
+            jobs.c.state.in_(("parked", "ready")),
+            or_(
+                and_(jobs.c.kind == "copy", jobs.c.subject_id.in_(copies)),
+                and_(jobs.c.kind == "move", jobs.c.subject_id.in_(running)),
+                and_(jobs.c.kind == "empty", jobs.c.subject_id == place),
+            ),
+        )
+        .values(state="ready", run_at=db_now_ms(), attempts=0)
+    )
+    return result.rowcount
 
 
 async def retry_parked_jobs(connection: Connection, job_id: str | None) -> int:

@@ -1,15 +1,20 @@
 """
 Where a recording's blob lies, or is to lie.
+
+A placement is *pending* until the blob is there, then *placed*.
+It ends as *purged*, when the backend has acknowledged the blob's deletion, or as *left*, when the gateway can no longer
+reach the account and the sealed blob stays behind.
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, func, or_, select, update
 
-from gateway.base.ids import RecordingId
-from gateway.catalog.tables import placements
+from gateway.base.ids import RecordingId, UserId
+from gateway.catalog.tables import placements, recordings
 from gateway.database import Connection
 
 
@@ -25,6 +30,11 @@ class Placement:
     state: str
     locator: str | None
     sealed_size: int | None
+    session: bytes | None = None
+    digest: str | None = None
+    purged_at: int | None = None
+    recoverable_until: int | None = None
+    """Until when the provider may bring a purged blob back; the time of the purge where it cannot; None: nobody knows."""
 
     @classmethod
     def from_row(cls, row: Row[tuple[object, ...]]) -> Self:
@@ -35,6 +45,10 @@ class Placement:
             state=row.state,
             locator=row.locator,
             sealed_size=row.sealed_size,
+            session=row.session,
+            digest=row.digest,
+            purged_at=row.purged_at,
+            recoverable_until=row.recoverable_until,
         )
 
 
@@ -51,9 +65,19 @@ async def insert_placement(
     )
 
 
+async def get_placement(connection: Connection, blob_key: str) -> Placement | None:
+    """
+    Return the placement of that blob.
+    """
+    row = (
+        await connection.execute(select(placements).where(placements.c.blob_key == blob_key))
+    ).one_or_none()
+    return None if row is None else Placement.from_row(row)
+
+
 async def placements_of(connection: Connection, recording_id: RecordingId) -> list[Placement]:
     """
-    Return all placements of the recording, purged ones too.
+    Return all placements of the recording, ended ones too.
     """
     query = (
         select(placements)
@@ -63,8 +87,46 @@ async def placements_of(connection: Connection, recording_id: RecordingId) -> li
     return [Placement.from_row(row) for row in await connection.execute(query)]
 
 
+@dataclass(frozen=True, slots=True)
+class PlaceEnd:
+    """
+    What became of some of a user's blobs at one place; the latest times among them.
+    """
+
+    backend: str
+    state: str
+    purged_at: int | None
+    recoverable_until: int | None
+
+
+async def ends_of_user(connection: Connection, user_id: UserId) -> list[PlaceEnd]:
+    """
+    Return what became of all blobs of a user, told together where it is the same.
+    """
+    is_unknown = placements.c.recoverable_until.is_(None)
+    is_final = placements.c.recoverable_until == placements.c.purged_at
+    query = (
+        select(
+            placements.c.backend,
+            placements.c.state,
+            func.max(placements.c.purged_at),
+            func.max(placements.c.recoverable_until),
+        )
+        .join(recordings, recordings.c.id == placements.c.recording_id)
+        .where(recordings.c.user_id == user_id)
+        .group_by(placements.c.backend, placements.c.state, is_unknown, is_final)
+    )
+    return [PlaceEnd(*row) for row in await connection.execute(query)]
+
+
 async def mark_placed(
-    connection: Connection, blob_key: str, *, locator: str | None, sealed_size: int, at: int
+    connection: Connection,
+    blob_key: str,
+    *,
+    locator: str | None,
+    sealed_size: int,
+    digest: str | None,
+    at: int,
 ) -> bool:
     """
     Note that the blob arrived; False if the placement is no longer pending.
@@ -72,15 +134,216 @@ async def mark_placed(
     result = await connection.execute(
         update(placements)
         .where(placements.c.blob_key == blob_key, placements.c.state == "pending")
-        .values(state="placed", locator=locator, sealed_size=sealed_size, placed_at=at)
+        .values(
+            state="placed",
+            locator=locator,
+            sealed_size=sealed_size,
+            digest=digest,
+            session=None,
+            placed_at=at,
+            checked_at=at,
+        )
     )
     return result.rowcount == 1
 
 
-async def mark_placement_purged(connection: Connection, blob_key: str, *, at: int) -> None:
+async def keep_session(connection: Connection, blob_key: str, session: bytes | None) -> bool:
     """
-    Note that the backend acknowledged the blob's deletion.
+    Note how far a put in parts has come, sealed; False if the placement is no longer pending.
+    """
+    result = await connection.execute(
+        update(placements)
+        .where(placements.c.blob_key == blob_key, placements.c.state == "pending")
+        .values(session=session)
+    )
+    return result.rowcount == 1
+
+
+async def place_anew(
+    connection: Connection, placement: Placement, *, backend: str, blob_key: str, at: int
+) -> bool:
+    """
+    Turn *placement* into a pending one under a fresh key, at the same backend or another; False if it changed meanwhile.
+    """
+    result = await connection.execute(
+        update(placements)
+        .where(placements.c.blob_key == placement.blob_key, placements.c.state == placement.state)
+        .values(
+            blob_key=blob_key,
+            backend=backend,
+            state="pending",
+            locator=None,
+            sealed_size=None,
+            session=None,
+            digest=None,
+            created_at=at,
+            placed_at=None,
+            checked_at=None,
+            purged_at=None,
+            recoverable_until=None,
+        )
+    )
+    return result.rowcount == 1
+
+
+async def mark_placement_purged(
+    connection: Connection, blob_key: str, *, at: int, recoverable_until: int | None
+) -> None:
+    """
+    Note that the backend acknowledged the blob's deletion, and until when it may bring the blob back.
     """
     await connection.execute(
-        update(placements).where(placements.c.blob_key == blob_key).values(state="purged", purged_at=at)
+        update(placements)
+        .where(placements.c.blob_key == blob_key)
+        .values(state="purged", session=None, purged_at=at, recoverable_until=recoverable_until)
     )
+
+
+async def mark_left(connection: Connection, blob_key: str, *, at: int) -> None:
+    """
+    Note that the blob stays where it is, out of our reach.
+    """
+    await connection.execute(
+        update(placements)
+        .where(placements.c.blob_key == blob_key)
+        .values(state="left", session=None, purged_at=at, recoverable_until=None)
+    )
+
+
+async def mark_checked(connection: Connection, blob_key: str, *, at: int) -> None:
+    """
+    Note that the blob was found whole.
+    """
+    await connection.execute(
+        update(placements).where(placements.c.blob_key == blob_key).values(checked_at=at)
+    )
+
+
+async def due_for_check(connection: Connection, *, checked_before: int, limit: int) -> list[RecordingId]:
+    """
+    Return recordings with a placed blob that was not looked at since *checked_before*, longest first.
+    """
+    query = (
+        select(placements.c.recording_id)
+        .where(
+            placements.c.state == "placed",
+            or_(placements.c.checked_at.is_(None), placements.c.checked_at < checked_before),
+        )
+        .order_by(placements.c.checked_at.asc().nulls_first(), placements.c.blob_key)
+        .limit(limit)
+    )
+    found = (await connection.execute(query)).scalars()
+    return [RecordingId(uuid.UUID(recording_id)) for recording_id in dict.fromkeys(found)]
+
+
+async def placed_recordings(
+    connection: Connection, *, after: RecordingId | None, limit: int
+) -> list[RecordingId]:
+    """
+    Return some recordings that lie somewhere, in the order of their ids.
+    """
+    query = (
+        select(placements.c.recording_id)
+        .where(placements.c.state == "placed")
+        .distinct()
+        .order_by(placements.c.recording_id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(placements.c.recording_id > str(after))
+    return [RecordingId(uuid.UUID(found)) for found in (await connection.execute(query)).scalars()]
+
+
+async def live_recordings_at(
+    connection: Connection, user_id: UserId, backend: str, *, after: str | None, limit: int
+) -> list[RecordingId]:
+    """
+    Return some of the user's live recordings that lie, or are to lie, at *backend*, in the order of their ids.
+    """
+    query = (
+        select(placements.c.recording_id)
+        .join(recordings, recordings.c.id == placements.c.recording_id)
+        .where(
+            recordings.c.user_id == user_id,
+            recordings.c.state == "live",
+            placements.c.backend == backend,
+            placements.c.state.in_(("pending", "placed")),
+        )
+        .order_by(placements.c.recording_id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(placements.c.recording_id > after)
+    return [RecordingId(uuid.UUID(found)) for found in (await connection.execute(query)).scalars()]
+
+
+async def count_live_at(connection: Connection, user_id: UserId, backend: str) -> int:
+    """
+    Return how many of the user's live recordings lie, or are to lie, at *backend*.
+    """
+    query = (
+        select(func.count())
+        .select_from(placements.join(recordings, recordings.c.id == placements.c.recording_id))
+        .where(
+            recordings.c.user_id == user_id,
+            recordings.c.state == "live",
+            placements.c.backend == backend,
+            placements.c.state.in_(("pending", "placed")),
+        )
+    )
+    return (await connection.execute(query)).scalar_one()
+
+
+async def count_only_at(connection: Connection, user_id: UserId, backend: str) -> int:
+    """
+    Return how many of the user's live recordings lie at *backend* and nowhere else.
+    """
+    other = placements.alias()
+    elsewhere = (
+        select(other.c.blob_key)
+        .where(
+            other.c.recording_id == placements.c.recording_id,
+            other.c.backend != backend,
+            other.c.state == "placed",
+        )
+        .exists()
+    )
+    query = (
+        select(func.count())
+        .select_from(placements.join(recordings, recordings.c.id == placements.c.recording_id))
+        .where(
+            recordings.c.user_id == user_id,
+            recordings.c.state == "live",
+            placements.c.backend == backend,
+            placements.c.state == "placed",
+            ~elsewhere,
+        )
+    )
+    return (await connection.execute(query)).scalar_one()
+
+
+async def blobs_at(
+    connection: Connection, backend: str, *, states: Sequence[str], limit: int
+) -> list[Placement]:
+    """
+    Return some placements at *backend* that are in one of *states*.
+    """
+    query = (
+        select(placements)
+        .where(placements.c.backend == backend, placements.c.state.in_(states))
+        .order_by(placements.c.blob_key)
+        .limit(limit)
+    )
+    return [Placement.from_row(row) for row in await connection.execute(query)]
+
+
+async def leave_all_at(connection: Connection, backend: str, *, at: int) -> int:
+    """
+    Note that every blob at *backend* stays there, out of our reach; return how many.
+    """
+    result = await connection.execute(
+        update(placements)
+        .where(placements.c.backend == backend, placements.c.state.in_(("pending", "placed")))
+        .values(state="left", session=None, purged_at=at, recoverable_until=None)
+    )
+    return result.rowcount

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -108,7 +109,7 @@ placements = Table(
     Column("blob_key", Text, primary_key=True),
     Column("recording_id", Text, ForeignKey("recordings.id"), nullable=False, index=True),
     Column("backend", Text, nullable=False),  # "home", or the id of a link
-    Column("state", Text, nullable=False),  # pending, placed, purged
+    Column("state", Text, nullable=False),  # pending, placed, purged, left
     Column("locator", Text),
     Column("sealed_size", BigInteger),
     Column("created_at", BigInteger, nullable=False),
@@ -118,7 +119,11 @@ placements = Table(
     Column("session", LargeBinary),
     Column("digest", Text),  # the provider's hash of the sealed bytes, if it tells one
     Column("checked_at", BigInteger),  # when a scrub last found it whole
+    # Until when the provider may bring a purged blob back: the time of the purge if it cannot; NULL: nobody knows.
+    Column("recoverable_until", BigInteger),
     UniqueConstraint("recording_id", "backend"),
+    Index("placements_by_place", "backend", "state"),
+    Index("placements_by_check", "state", "checked_at"),
 )
 
 links = Table(
@@ -135,9 +140,15 @@ links = Table(
     Column("secrets", LargeBinary),
     # Grows with every change of the secrets: a refreshed token is stored only over the one it was made from.
     Column("revision", Integer, nullable=False),
+    # Grows when the account is linked anew: what is noted about an earlier grant counts no more.
+    Column("generation", Integer, nullable=False, server_default=text("1")),
     Column("created_at", BigInteger, nullable=False),
+    Column("refreshed_at", BigInteger),  # when its access token was last brought; NULL for kinds without
+    Column("grant_ends_at", BigInteger),  # when the grant itself ends, where the provider says so
+    Column("refreshing_until", BigInteger),  # a node brings a new one until then, in the database's time
     Column("checked_at", BigInteger),
     Column("ended_at", BigInteger),
+    Index("links_by_check", "state", "checked_at"),
 )
 
 link_attempts = Table(
@@ -172,6 +183,7 @@ moves = Table(
     Column("total", Integer, nullable=False),
     Column("done", Integer, nullable=False),
     Column("position", Text),  # the last recording that was moved
+    Column("unlinks", Boolean, nullable=False, server_default=false()),  # the source is unlinked at the end
     Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
 )

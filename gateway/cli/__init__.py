@@ -15,9 +15,11 @@ from gateway.cli.delete import delete
 from gateway.cli.demo import demo
 from gateway.cli.download import download
 from gateway.cli.jobs import job
+from gateway.cli.places import link, move, route
 from gateway.cli.plugins import plugin
 from gateway.cli.receipts import receipt
 from gateway.cli.recordings import recordings
+from gateway.cli.scrub import scrub
 from gateway.cli.serve import serve
 from gateway.cli.tokens import token
 from gateway.cli.upload import upload
@@ -34,7 +36,23 @@ def commands() -> None:
     """
 
 
-for command in (serve, demo, user, token, upload, recordings, download, delete, receipt, job, plugin):
+for command in (
+    serve,
+    demo,
+    user,
+    token,
+    upload,
+    recordings,
+    download,
+    delete,
+    receipt,
+    link,
+    route,
+    move,
+    job,
+    scrub,
+    plugin,
+):
     commands.add_command(command)
 
 

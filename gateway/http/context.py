@@ -16,8 +16,12 @@ from gateway.keyring import Keyring
 from gateway.services.accounts import AccountService
 from gateway.services.erasure import ErasureService
 from gateway.services.errors import NotFound, Unauthenticated
+from gateway.services.link_views import LinkViews
+from gateway.services.linking import LinkingService
+from gateway.services.moving import MoveService
 from gateway.services.playback import PlaybackService
 from gateway.services.recordings import RecordingService
+from gateway.services.routing import RoutingService
 from gateway.services.uploads import UploadService
 from gateway.settings import Settings
 
@@ -36,6 +40,10 @@ class Context:
     recordings: RecordingService
     playback: PlaybackService
     erasure: ErasureService
+    routing: RoutingService
+    moves: MoveService
+    linking: LinkingService
+    links: LinkViews
     metrics: Metrics
 
 

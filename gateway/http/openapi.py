@@ -137,7 +137,7 @@ def _parameters(operation: Operation) -> Iterable[Document]:
             "in": "path",
             "required": True,
             "description": f"The id of {operation.id_of}.",
-            "schema": {"type": "string", "format": "uuid"},
+            "schema": dict(operation.id_schema),
         }
     for place, parameters in (("query", operation.query), ("header", operation.headers)):
         for parameter in parameters:

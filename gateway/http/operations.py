@@ -16,6 +16,7 @@ JSON: Final = ("application/json",)
 TEXT: Final[Schema] = {"type": "string"}
 BYTES: Final[Schema] = {"type": "string", "format": "binary"}
 TIME: Final[Schema] = {"type": "string", "format": "date-time"}
+UUID: Final[Schema] = {"type": "string", "format": "uuid"}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 
 
@@ -62,7 +63,7 @@ class Operation:
 
     Attributes:
         name: the operationId.
-        id_of: what the ``{id}`` in the path names.
+        id_of: what the ``{id}`` in the path names; *id_schema* says what it looks like.
         query: a type whose fields are the names in *parameters*, if there are any.
         refusals: the statuses of the problems it may answer with, besides those that every operation
             of its kind has.
@@ -76,6 +77,7 @@ class Operation:
     summary: str
     details: str = ""
     id_of: str = ""
+    id_schema: Schema = field(default_factory=lambda: UUID)
     query: Sequence[Parameter] = ()
     headers: Sequence[Parameter] = ()
     body: Body | None = None
@@ -140,11 +142,18 @@ REFUSALS: Final[dict[int, Refusal]] = {
     409: Refusal(
         "Conflict",
         "Conflict",
-        "The upload ends elsewhere than the request starts; `offset` says where.",
-        ("offset-mismatch",),
-        (Parameter("Upload-Offset", "Where the upload really ends.", COUNT, is_required=True),),
+        "The upload ends elsewhere than the request starts; `offset` says where. "
+        "Or recordings lie only where they would be lost, or are being moved already.",
+        ("offset-mismatch", "only-copies", "move-under-way"),
+        (Parameter("Upload-Offset", "Where the upload really ends, where that is the conflict.", COUNT),),
     ),
     410: Refusal("Gone", "Gone", "The upload was not finished in time and has expired.", ("gone",)),
+    422: Refusal(
+        "CannotBeLinked",
+        "Cannot be linked",
+        "The account cannot be linked as it is; `detail` says why.",
+        ("consent-denied", "scopes-missing", "other-account", "place-refused"),
+    ),
     412: Refusal(
         "PreconditionFailed",
         "Precondition failed",
@@ -181,9 +190,9 @@ REFUSALS: Final[dict[int, Refusal]] = {
     ),
     429: Refusal(
         "TooManyUploads",
-        "Too many unfinished uploads",
-        "Finish or terminate one first.",
-        ("too-many-uploads",),
+        "Too many",
+        "As many unfinished uploads, or links, as the user may have: end one first.",
+        ("too-many-uploads", "too-many-links"),
         (_RETRY_AFTER,),
     ),
     460: Refusal(
@@ -201,8 +210,8 @@ REFUSALS: Final[dict[int, Refusal]] = {
     503: Refusal(
         "Unavailable",
         "Unavailable",
-        "The database, the key store or the storage does not answer right now.",
-        ("database-unavailable", "keyring", "spool-failed"),
+        "The database, the key store, the storage or a provider does not answer right now.",
+        ("database-unavailable", "keyring", "spool-failed", "provider-unavailable"),
         (_RETRY_AFTER,),
     ),
     507: Refusal(

@@ -28,6 +28,15 @@ _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.LengthConflict: (400, "Another length was declared before"),
     errors.OffsetMismatch: (409, "Wrong upload offset"),
     errors.EditConflict: (412, "Changed meanwhile"),
+    errors.LinkAttemptGone: (410, "Not waited for"),
+    errors.ConsentDenied: (422, "Not allowed"),
+    errors.ScopesMissing: (422, "Not all was allowed"),
+    errors.OtherAccount: (422, "Another account"),
+    errors.PlaceRefused: (422, "Cannot be linked"),
+    errors.TooManyLinks: (429, "Too many links"),
+    errors.ProviderUnavailable: (503, "The provider does not answer"),
+    errors.OnlyCopies: (409, "Recordings would be lost"),
+    errors.MoveUnderWay: (409, "A move is under way"),
     errors.Superseded: (423, "Taken over by another request"),
     errors.ChecksumMismatch: (460, "Checksum mismatch"),
     errors.TooLong: (413, "Too long"),
@@ -42,6 +51,9 @@ _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
 
 _IS_WORTH_RETRYING: Final = frozenset({408, 409, 423, 429, 460, 500, 503, 507})
 """Statuses after which the same work may succeed later; after the others it won't without a change."""
+
+_FINAL: Final = frozenset({"only-copies", "too-many-links"})
+"""Codes that no second try changes, whatever their status."""
 
 _RETRY_AFTER_S: Final = {423: 1, 429: 60, 503: 5, 507: 60}
 
@@ -85,7 +97,7 @@ def problem(
         status=status,
         detail=detail,
         code=code,
-        retry=status in _IS_WORTH_RETRYING,
+        retry=status in _IS_WORTH_RETRYING and code not in _FINAL,
         **members,
     )
     all_headers = dict(headers or {})

@@ -128,6 +128,15 @@ def recording_operations(settings: Settings) -> list[Operation]:
         ),
         one(
             method="GET",
+            path=f"{RECORDING}/copies",
+            handler=recordings.get_copies,
+            name="getCopies",
+            summary="See where a recording lies",
+            answers={200: Answer("Every place, ended ones too.", shapes.CopyList)},
+            refusals=(404,),
+        ),
+        one(
+            method="GET",
             path=f"{RECORDING}/audio",
             handler=recordings.get_audio,
             name="getAudio",

@@ -3,26 +3,22 @@
 """
 
 import re
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from gateway.catalog.users import User
 from gateway.http import shapes, tus
 from gateway.http.audio import send_audio
 from gateway.http.context import authenticated, context_of, path_id
+from gateway.http.documents import convert, decode, json_response, read_body
 from gateway.http.problems import problem
 from gateway.services.details import parse_time
 from gateway.services.erasure import Erasure
-from gateway.services.errors import InvalidField, TooLong
+from gateway.services.errors import InvalidField
 from gateway.services.recordings import Filter
 
-T = TypeVar("T")
-
-_MAX_JSON: Final = 1024 * 1024
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _REVISION: Final = re.compile(r'"([0-9]{1,18})"')
 
@@ -35,7 +31,7 @@ async def list_recordings(request: web.Request) -> web.Response:
     for name in request.query:
         if len(request.query.getall(name)) > 1:
             raise InvalidField(name, "stands twice in the query")
-    query = _convert(dict(request.query), shapes.ListQuery, strict=False)
+    query = convert(dict(request.query), shapes.ListQuery, strict=False)
     if query.direction not in (None, "in", "out"):
         raise InvalidField("direction", "is neither in nor out")
     wanted = Filter(
@@ -50,7 +46,7 @@ async def list_recordings(request: web.Request) -> web.Response:
         label=query.label,
     )
     page = await context_of(request).recordings.page(user, wanted, page_size=query.limit, cursor=query.cursor)
-    return _json(shapes.page_document(page))
+    return json_response(shapes.page_document(page))
 
 
 async def get_recording(request: web.Request) -> web.Response:
@@ -59,7 +55,7 @@ async def get_recording(request: web.Request) -> web.Response:
     """
     user = await authenticated(request)
     recording = await context_of(request).recordings.get(user, path_id(request, "recording"))
-    return _json(shapes.recording_document(recording), etag=recording.row.details_revision)
+    return json_response(shapes.recording_document(recording), etag=recording.row.details_revision)
 
 
 async def edit_recording(request: web.Request) -> web.Response:
@@ -75,11 +71,20 @@ async def edit_recording(request: web.Request) -> web.Response:
             "Unsupported media type",
             "Content-Type is neither application/json nor application/merge-patch+json",
         )
-    edit = _decode(await _read(request), shapes.EditRequest)
+    edit = decode(await read_body(request), shapes.EditRequest)
     recording = await context_of(request).recordings.edit(
         user, recording_id, edit.changes(), if_revisions=_if_revisions(request)
     )
-    return _json(shapes.recording_document(recording), etag=recording.row.details_revision)
+    return json_response(shapes.recording_document(recording), etag=recording.row.details_revision)
+
+
+async def get_copies(request: web.Request) -> web.Response:
+    """
+    Tell where a recording lies.
+    """
+    user = await authenticated(request)
+    found = await context_of(request).recordings.placements_of(user, path_id(request, "recording"))
+    return json_response(shapes.copy_list(found))
 
 
 async def get_audio(request: web.Request) -> web.StreamResponse:
@@ -111,7 +116,7 @@ async def get_receipt(request: web.Request) -> web.Response:
     """
     user: User = await authenticated(request)
     erasure = await context_of(request).erasure.erasure_of(user.id, path_id(request, "receipt"))
-    return _json(shapes.erasure_document(erasure))
+    return json_response(shapes.erasure_document(erasure))
 
 
 async def get_receipt_keys(request: web.Request) -> web.Response:
@@ -119,65 +124,17 @@ async def get_receipt_keys(request: web.Request) -> web.Response:
     Give the public keys that check receipts; needs no token.
     """
     keys = await context_of(request).keyring.public_keys()
-    return _json(shapes.ReceiptKeys(keys=[shapes.format_key(key) for key in keys]))
+    return json_response(shapes.ReceiptKeys(keys=[shapes.format_key(key) for key in keys]))
 
 
 def _erasure(erasure: Erasure) -> web.Response:
     document = shapes.erasure_document(erasure)
     if erasure.receipts:
-        return _json(document)
-    response = _json(document, status=202)
+        return json_response(document)
+    response = json_response(document, status=202)
     response.headers["Location"] = f"/v1/receipts/{erasure.subject_id}"
     response.headers["Retry-After"] = "1"
     return response
-
-
-def _json(document: object, *, status: int = 200, etag: int | None = None) -> web.Response:
-    headers = {"Cache-Control": "no-store"}
-    if etag is not None:
-        headers["ETag"] = f'"{etag}"'
-    return web.Response(
-        status=status, body=msgspec.json.encode(document), content_type="application/json", headers=headers
-    )
-
-
-async def _read(request: web.Request) -> bytes:
-    """
-    Read a JSON body whole.
-
-    Raises:
-        TooLong: it is none of ours.
-    """
-    if (request.content_length or 0) <= _MAX_JSON:
-        with suppress(web.HTTPRequestEntityTooLarge):
-            return await request.read()
-    raise TooLong("the body is too long", limit=_MAX_JSON)
-
-
-def _convert(values: object, kind: type[T], *, strict: bool = True) -> T:
-    try:
-        return msgspec.convert(values, kind, strict=strict)
-    except msgspec.ValidationError as error:
-        raise _invalid(error) from None
-
-
-def _decode(body: bytes, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError as error:
-        raise _invalid(error) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidField("body", f"is not JSON: {error}") from None
-
-
-def _invalid(error: msgspec.ValidationError) -> InvalidField:
-    """
-    Turn a validation error into one that names the field.
-    """
-    reason, _, path = str(error).partition(" - at `$")
-    if "unknown field `" in reason:
-        return InvalidField(reason.split("`")[1], "is not known here")
-    return InvalidField(path.partition("[")[0].strip(".`") or "body", reason)
 
 
 def _if_revisions(request: web.Request) -> frozenset[int] | None:

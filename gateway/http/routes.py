@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from gateway.http import health, recording_routes, shapes, upload_routes, uploads
+from gateway.http import health, link_routes, place_routes, recording_routes, shapes, upload_routes, uploads
 from gateway.http.context import CONTEXT
 from gateway.http.openapi import api_document
 from gateway.http.operations import Answer, Operation
@@ -25,6 +25,8 @@ TAGS: Final = {
     recording_routes.RECEIPTS_TAG: (
         "The proof of an erasure. `gateway receipt verify` checks one without asking this gateway."
     ),
+    link_routes.TAG: "Users' own accounts at storage providers, in which their sealed recordings can lie.",
+    place_routes.TAG: "Where recordings are kept: at home, in one's own clouds, or both.",
     _MACHINES: "For probes, monitoring and generators of clients. They need no token.",
 }
 """The groups of operations, in the order in which they are read."""
@@ -63,6 +65,8 @@ def list_operations(settings: Settings) -> list[Operation]:
         *upload_routes.upload_operations(settings),
         *recording_routes.recording_operations(settings),
         *recording_routes.receipt_operations(),
+        *link_routes.link_operations(),
+        *place_routes.place_operations(),
         *_machine_operations(),
     ]
 

@@ -3,11 +3,15 @@ What requests and answers look like as JSON.
 """
 
 import base64
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 
+from gateway.catalog.moves import Move
+from gateway.catalog.placements import Placement
+from gateway.catalog.routes import Route
 from gateway.services.details import KNOWN_FIELDS
 from gateway.services.erasure import Erasure
 from gateway.services.recordings import Page, Recording
@@ -38,6 +42,74 @@ class RecordingDocument(msgspec.Struct, kw_only=True):
     party_name: str | None = None
     note: str | None = None
     labels: list[str] = []
+
+
+class CopyDocument(msgspec.Struct, kw_only=True):
+    """
+    One copy of a recording.
+    """
+
+    place: str
+    """`home`, or the id of a link."""
+    state: str
+    """pending: on its way there; placed; purged: it was taken away; left: out of our reach."""
+
+
+class CopyList(msgspec.Struct, kw_only=True):
+    """
+    Where a recording lies.
+    """
+
+    copies: list[CopyDocument]
+
+
+class RouteDocument(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """
+    Where new recordings go.
+    """
+
+    home: bool
+    """Whether the operator's copy stays once there are others."""
+    copies: list[str] = []
+    """Ids of links, first choice first."""
+    falls_over: bool = False
+    """One copy, at the first of `copies` that takes it; otherwise a copy at each of them."""
+
+
+class MoveRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """
+    All recordings of one place to another: `home`, or ids of links.
+    """
+
+    source: str
+    target: str
+
+
+class MoveDocument(msgspec.Struct, kw_only=True):
+    """
+    How far a move has come.
+    """
+
+    id: str
+    source: str
+    target: str
+    state: str
+    """running, done or stopped."""
+    total: int
+    """Recordings there were when it began."""
+    done: int
+    trouble: str | None
+    """What a running move is waiting for, if it is."""
+    created_at: str
+    ended_at: str | None
+
+
+class MoveList(msgspec.Struct, kw_only=True):
+    """
+    Moves, latest first.
+    """
+
+    moves: list[MoveDocument]
 
 
 class RecordingPage(msgspec.Struct, kw_only=True):
@@ -102,7 +174,7 @@ class ErasureDocument(msgspec.Struct, kw_only=True):
     receipt: dict[str, Any] | None
     """The signed statement that the key is destroyed; null until then."""
     purge_receipt: dict[str, Any] | None
-    """The signed statement that the blobs are deleted; null until then."""
+    """The signed statement of what became of the blobs at every place; null until then. The latest, if there are several."""
 
 
 class ReceiptKeys(msgspec.Struct, kw_only=True):
@@ -150,6 +222,37 @@ def page_document(page: Page) -> RecordingPage:
     )
 
 
+def copy_list(placements: Sequence[Placement]) -> CopyList:
+    """
+    Shape where a recording lies.
+    """
+    return CopyList(copies=[CopyDocument(place=p.backend, state=p.state) for p in placements])
+
+
+def route_document(route: Route) -> RouteDocument:
+    """
+    Shape a route.
+    """
+    return RouteDocument(home=route.keeps_home, copies=list(route.targets), falls_over=route.falls_over)
+
+
+def move_document(move: Move, *, trouble: str | None = None) -> MoveDocument:
+    """
+    Shape a move.
+    """
+    return MoveDocument(
+        id=move.id,
+        source=move.source,
+        target=move.target,
+        state=move.state,
+        total=move.total,
+        done=move.done,
+        trouble=trouble,
+        created_at=format_time(move.created_at),
+        ended_at=None if move.ended_at is None else format_time(move.ended_at),
+    )
+
+
 def erasure_document(erasure: Erasure) -> ErasureDocument:
     """
     Shape an erasure.
@@ -161,7 +264,7 @@ def erasure_document(erasure: Erasure) -> ErasureDocument:
         revoked_at=None if erasure.revoked_at is None else format_time(erasure.revoked_at),
         salt=None if erasure.salt is None else erasure.salt.hex(),
         receipt=receipts[0].document if receipts else None,
-        purge_receipt=receipts[1].document if len(receipts) > 1 else None,
+        purge_receipt=receipts[-1].document if len(receipts) > 1 else None,
     )
 
 

@@ -78,7 +78,7 @@ _SHREDDED: Final[Mapping[str, Callable[[object], bool]]] = {
     "placements": _is_list_of(
         _is_record(
             backend=_is_text,
-            state=_one_of("pending", "purged", "recoverable-until"),
+            state=_one_of("pending", "purged", "recoverable-until", "left"),
             at_ms=_or_null(_is_count),
         )
     ),

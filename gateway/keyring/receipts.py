@@ -41,7 +41,8 @@ _COVERS: Final = {
 _COVERS_PURGED: Final = (
     "The sealed blobs of this subject, unreadable since the receipt named by shredded_receipt, have also been removed "
     "from the storage backends, as placements says. Where it says recoverable-until, the backend itself may bring "
-    "the sealed bytes back until then; they stay unreadable."
+    "the sealed bytes back until then, or for as long as it likes where no time is given; they stay unreadable. Where "
+    "it says left, the gateway could no longer reach the account; the sealed bytes that lie there stay unreadable too."
 )
 _LIMITS: Final = (
     "This is a claim that the operator of this gateway signed. It cannot prove that no other copy of a key exists, "

@@ -17,9 +17,13 @@ class PurgeState:
     """
 
     backend: str
-    state: Literal["pending", "purged", "recoverable-until"]
+    state: Literal["pending", "purged", "recoverable-until", "left"]
     at_ms: int | None
-    """When it was purged, or until when the backend may still bring it back; None while pending."""
+    """
+    When it was purged, until when the backend may still bring it back, or when it was given up; None while pending.
+
+    None for recoverable-until where nobody knows until when.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,24 @@ from typing import Final
 
 import structlog
 
+from gateway.api import BackendError
 from gateway.base.clock import Clock
 from gateway.base.ids import USER_LEAF, KeySlot, LeafIndex, RecordingId, UserId
 from gateway.catalog import markers, recordings, uploads, users
 from gateway.catalog.jobs import enqueue_job
+from gateway.catalog.links import end_links_of
+from gateway.catalog.moves import stop_moves_of
 from gateway.catalog.placements import placements_of
 from gateway.catalog.recordings import RecordingRow
+from gateway.catalog.routes import delete_route
 from gateway.crypto.keys import subkey
 from gateway.database import Connection, Database
 from gateway.keyring import Keyring, PurgeState, Receipt, ShreddedEntry, ShredRequest, subject_hash
 from gateway.keyring.errors import SlotShredded
 from gateway.services.errors import NotFound
-from gateway.services.placement import PlacementService
+from gateway.services.places import HOME, Places
 from gateway.services.playback import LiveReads
+from gateway.services.purging import PurgeService
 from gateway.services.work import WorkBell
 
 log = structlog.get_logger()
@@ -63,14 +68,16 @@ class ErasureService:
         self,
         catalog_db: Database,
         keyring: Keyring,
-        placement: PlacementService,
+        purging: PurgeService,
+        places: Places,
         reads: LiveReads,
         clock: Clock,
         bell: WorkBell,
     ) -> None:
         self._catalog = catalog_db
         self._keyring = keyring
-        self._placement = placement
+        self._purging = purging
+        self._places = places
         self._reads = reads
         self._clock = clock
         self._bell = bell
@@ -129,20 +136,44 @@ class ErasureService:
 
     async def finish_recording(self, recording_id: RecordingId) -> None:
         """
-        Carry a recording's erasure to its end: shred, delete its blobs, sign that they are deleted.
+        Carry a recording's erasure on: shred, and delete its blobs, or leave that to a job where clouds are asked.
         """
         recording = await self._shred_recording(recording_id)
         if recording is None or recording.purged_at is not None:
             return
-        removed = await self._placement.remove_blobs(recording_id)
-        now = self._clock.now_ms()
-        # One without a receipt went with its account; one with two was told of before a crash.
-        if len(await self._keyring.receipts_of(str(recording_id))) == 1:
-            await self._keyring.record_purge(
-                str(recording_id), [PurgeState(placement.backend, "purged", now) for placement in removed]
-            )
+        async with self._catalog.read() as connection:
+            where = await placements_of(connection, recording_id)
+        if all(placement.backend == HOME for placement in where):
+            await self.purge_recording(recording_id)
+            return
+        # A cloud that does not answer must not keep others' recordings from being shredded.
         async with self._catalog.write() as connection:
-            await recordings.mark_purged(connection, [recording_id], at=now)
+            await enqueue_job(connection, "purge", str(recording_id))
+        self._bell.ring()
+
+    async def purge_recording(self, recording_id: RecordingId) -> None:
+        """
+        Delete the blobs of a recording whose key is shredded, and sign what became of them.
+        """
+        await self._purging.remove_blobs(recording_id)
+        # One without a receipt went with its account.
+        if await self._keyring.receipts_of(str(recording_id)):
+            await self._keyring.record_purge(str(recording_id), await self._purging.states_of(recording_id))
+        async with self._catalog.write() as connection:
+            await recordings.mark_purged(connection, [recording_id], at=self._clock.now_ms())
+
+    async def sweep_left(self, link_id: str) -> None:
+        """
+        Delete what was left at an account that can be reached again, and sign that.
+
+        Raises:
+            BackendError: the place refused.
+        """
+        for recording_id in await self._purging.sweep_left(link_id):
+            if await self._keyring.receipts_of(str(recording_id)):
+                await self._keyring.record_purge(
+                    str(recording_id), await self._purging.states_of(recording_id)
+                )
 
     async def discard_upload(self, upload_id: RecordingId) -> None:
         """
@@ -161,7 +192,7 @@ class ErasureService:
             commitment=None,
             placements=(),
         )
-        await self._placement.remove_blobs(upload_id)
+        await self._purging.remove_blobs(upload_id)
 
     async def bury_account(self, user_id: UserId) -> bytes:
         """
@@ -217,28 +248,38 @@ class ErasureService:
         if user is None or user.is_active:
             return
         self._reads.end_all_of_user(user_id)
-        await self._shred_account(
-            user_id,
-            user.key_slot,
-            revoked_at=self._clock.now_ms() if at is None else at,
-            salt=await self._salt(user.key_slot, user_id),
-        )
-        backends: set[str] = set()
+        async with self._places.farewell(user_id):
+            await self._shred_account(
+                user_id,
+                user.key_slot,
+                revoked_at=self._clock.now_ms() if at is None else at,
+                salt=await self._salt(user.key_slot, user_id),
+            )
+            await self._purge_all_of(user_id)
+        async with self._catalog.write() as connection:
+            await end_links_of(connection, user_id, at=self._clock.now_ms())
+        if await self._keyring.receipts_of(user_id):
+            await self._keyring.record_purge(user_id, await self._purging.states_of_user(user_id))
+
+    async def _purge_all_of(self, user_id: UserId) -> None:
         while True:
             async with self._catalog.read() as connection:
                 left = await recordings.unpurged_of(connection, user_id, limit=100)
             if not left:
-                break
+                return
+            unfinished: BackendError | None = None
+            purged = []
             for recording_id in left:
-                removed = await self._placement.remove_blobs(recording_id)
-                backends.update(placement.backend for placement in removed)
+                try:
+                    await self._purging.remove_blobs(recording_id)
+                except BackendError as error:
+                    unfinished = error
+                else:
+                    purged.append(recording_id)
             async with self._catalog.write() as connection:
-                await recordings.mark_purged(connection, left, at=self._clock.now_ms())
-        now = self._clock.now_ms()
-        if len(await self._keyring.receipts_of(user_id)) == 1:
-            await self._keyring.record_purge(
-                user_id, [PurgeState(backend, "purged", now) for backend in sorted(backends)]
-            )
+                await recordings.mark_purged(connection, purged, at=self._clock.now_ms())
+            if unfinished is not None:
+                raise unfinished
 
     async def follow_shredding_log(self) -> int:
         """
@@ -290,7 +331,6 @@ class ErasureService:
         """
         async with self._catalog.read() as connection:
             recording = await recordings.get_recording(connection, recording_id)
-            where = await placements_of(connection, recording_id)
         if recording is None or recording.is_live:
             return None
         await self._shred(
@@ -299,7 +339,7 @@ class ErasureService:
             index=recording.leaf_index,
             revoked_at=recording.revoked_at or self._clock.now_ms(),
             commitment=recording.commitment,
-            placements=tuple(PurgeState(placement.backend, "pending", None) for placement in where),
+            placements=tuple(await self._purging.states_of(recording_id)),
         )
         return recording
 
@@ -374,4 +414,6 @@ async def _bury_all_of(connection: Connection, user_id: UserId, *, at: int) -> N
     for upload_id in await uploads.open_uploads_of(connection, user_id):
         await uploads.end_upload(connection, upload_id, "terminated", expires_at=at)
         await enqueue_job(connection, "discard", str(upload_id))
+    await delete_route(connection, user_id)
+    await stop_moves_of(connection, user_id, at=at)
     await enqueue_job(connection, "erase-account", user_id)

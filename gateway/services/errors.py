@@ -14,10 +14,20 @@ What a request can be refused for.
        ├─ LengthConflict        the upload's length was declared before, and differently
        ├─ OutOfRoom             the spool is full; the upload can go on later
        ├─ Superseded            another request took this upload over
+       ├─ LinkAttemptGone       nobody knows this answer of a provider: used, expired, or never asked for
+       ├─ ConsentDenied         the user did not allow it
+       ├─ ScopesMissing         he did not allow all that is needed; .scopes names it
+       ├─ OtherAccount          what is linked anew must be the same account
+       ├─ PlaceRefused          the account cannot be used as it is; the message says why
+       ├─ TooManyLinks          the user has as many as he may have
+       ├─ ProviderUnavailable   the provider does not answer now
        ├─ EditConflict          the details changed meanwhile
+       ├─ OnlyCopies            recordings lie only there, and would be lost
+       ├─ MoveUnderWay          recordings are being moved from or to there already
        └─ Unreadable            the bytes at rest are damaged or missing
 """
 
+from collections.abc import Collection
 from typing import ClassVar
 
 from gateway.base.errors import GatewayError
@@ -95,8 +105,52 @@ class Superseded(Refused):
     code = "superseded"
 
 
+class LinkAttemptGone(Refused):
+    code = "link-attempt-gone"
+
+
+class ConsentDenied(Refused):
+    code = "consent-denied"
+
+
+class ScopesMissing(Refused):
+    """
+    The account's owner did not allow all that is needed; *scopes* are those that are missing.
+    """
+
+    code = "scopes-missing"
+
+    def __init__(self, scopes: Collection[str]) -> None:
+        self.scopes = tuple(sorted(scopes))
+        super().__init__(f"not everything that is needed was allowed; missing: {', '.join(self.scopes)}")
+
+
+class OtherAccount(Refused):
+    code = "other-account"
+
+
+class PlaceRefused(Refused):
+    code = "place-refused"
+
+
+class TooManyLinks(Refused):
+    code = "too-many-links"
+
+
+class ProviderUnavailable(Refused):
+    code = "provider-unavailable"
+
+
 class EditConflict(Refused):
     code = "edit-conflict"
+
+
+class OnlyCopies(Refused):
+    code = "only-copies"
+
+
+class MoveUnderWay(Refused):
+    code = "move-under-way"
 
 
 class Unreadable(Refused):

@@ -15,6 +15,7 @@ import structlog
 from gateway.base.ids import LeafIndex, RecordingId
 from gateway.base.secret import Secret
 from gateway.catalog import recordings as catalog
+from gateway.catalog.placements import Placement, placements_of
 from gateway.catalog.recordings import ListPosition, RecordingRow
 from gateway.catalog.users import User
 from gateway.crypto.errors import CryptoError
@@ -178,6 +179,17 @@ class RecordingService:
         if row is None or row.user_id != user.id or not row.is_live:
             raise NotFound("there is no such recording")
         return row
+
+    async def placements_of(self, user: User, recording_id: RecordingId) -> list[Placement]:
+        """
+        Return where the user's recording lies, or is to lie, or lay.
+
+        Raises:
+            NotFound: there is no such recording, it is erased, or it is another user's.
+        """
+        await self.get(user, recording_id)
+        async with self._catalog.read() as connection:
+            return await placements_of(connection, recording_id)
 
     async def edit(
         self,

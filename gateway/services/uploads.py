@@ -16,12 +16,10 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from gateway.api.blobs import new_blob_key
 from gateway.base.clock import Clock
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId
 from gateway.catalog import uploads as catalog
 from gateway.catalog.jobs import enqueue_job
-from gateway.catalog.placements import insert_placement
 from gateway.catalog.recordings import RecordingRow, insert_recording
 from gateway.catalog.uploads import Piece, Upload
 from gateway.catalog.users import User, lock_active_user
@@ -43,7 +41,7 @@ from gateway.services.errors import (
 )
 from gateway.services.expiry import UploadExpiry
 from gateway.services.holders import BodyIdle, Holder, Holders, LetGo
-from gateway.services.placement import HOME
+from gateway.services.routing import DefaultRoute, insert_placements
 from gateway.services.work import WorkBell
 from gateway.settings import Uploads as Limits
 from gateway.spool import PieceWriter, SettledPiece, Spool, SpoolFailed, SpoolFull
@@ -67,6 +65,7 @@ class UploadService:
         expiry: UploadExpiry,
         limits: Limits,
         *,
+        default_route: DefaultRoute = "home",
         on_received: Callable[[int], object] = lambda size: None,
     ) -> None:
         self._catalog = catalog_db
@@ -75,6 +74,7 @@ class UploadService:
         self._clock = clock
         self._bell = bell
         self._limits = limits
+        self._default_route: DefaultRoute = default_route
         self._on_received = on_received
         self._holders = holders
         self._expiry = expiry
@@ -382,7 +382,7 @@ class UploadService:
                 details_revision=0,
             ),
         )
-        await insert_placement(connection, upload.id, backend=HOME, blob_key=new_blob_key(), at=now)
+        await insert_placements(connection, upload.id, upload.user_id, default=self._default_route, at=now)
         await enqueue_job(connection, "place", str(upload.id))
         return True
 

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from gateway import __version__
 from gateway.http.context import context_of
 from gateway.http.health import check
+from gateway.http.links import CALLBACK_PAGE, CallbackPage
 from gateway.http.routes import OPENAPI
 from gateway.web.assets import Assets
 from gateway.web.reference import mark_up, mark_up_line, read_document
@@ -42,6 +43,7 @@ def add_pages(app: web.Application) -> None:
     app.router.add_get("/docs", pages.docs)
     app.router.add_get("/static/{name}", pages.asset)
     app.router.add_get("/favicon.ico", pages.icon)
+    app[CALLBACK_PAGE] = pages.linked
     app.middlewares.append(_create_not_found(pages))
 
 
@@ -101,6 +103,12 @@ class Pages:
         Send browsers that ask for the old name to the icon.
         """
         return web.Response(status=302, headers={"Location": self._assets.address("icon.svg")})
+
+    def linked(self, page: CallbackPage) -> web.Response:
+        """
+        Tell a person who comes back from a provider what became of it.
+        """
+        return self._page("linked.html", status=page.status, page=page)
 
     def not_found(self) -> web.Response:
         """

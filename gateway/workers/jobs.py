@@ -17,7 +17,10 @@ from gateway.base.ids import RecordingId, UserId
 from gateway.catalog.jobs import Job, claim_job, finish_job, park_job, renew_lease, retry_job
 from gateway.crypto.errors import CryptoError
 from gateway.database import Database
+from gateway.services.checking import CheckService
+from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
+from gateway.services.moving import MoveService
 from gateway.services.placement import PlacementService
 from gateway.services.work import WorkBell
 from gateway.settings import Jobs as Limits
@@ -31,18 +34,39 @@ _LONGEST_ERROR: Final = 500
 
 def job_handlers(placement: PlacementService, erasure: ErasureService) -> dict[str, Handler]:
     """
-    Return who does which kind of job.
+    Return who does the work that others wait for: bringing recordings home, and shredding.
     """
-
-    def recording(handler: Callable[[RecordingId], Awaitable[None]]) -> Handler:
-        return lambda subject_id: handler(RecordingId(uuid.UUID(subject_id)))
-
     return {
-        "place": recording(placement.place),
-        "erase": recording(erasure.finish_recording),
-        "discard": recording(erasure.discard_upload),
+        "place": _of_recording(placement.place),
+        "erase": _of_recording(erasure.finish_recording),
+        "discard": _of_recording(erasure.discard_upload),
         "erase-account": lambda subject_id: erasure.finish_account(UserId(subject_id)),
     }
+
+
+def copy_handlers(
+    copies: CopyService, checks: CheckService, moves: MoveService, erasure: ErasureService
+) -> dict[str, Handler]:
+    """
+    Return who does the work that depends on clouds, and so may take long.
+    """
+
+    async def check(recording_id: RecordingId) -> None:
+        await checks.check(recording_id)
+
+    return {
+        "copy": copies.copy,
+        "trim": _of_recording(copies.trim),
+        "check": _of_recording(check),
+        "move": moves.carry_on,
+        "empty": moves.empty,
+        "purge": _of_recording(erasure.purge_recording),
+        "sweep-left": erasure.sweep_left,
+    }
+
+
+def _of_recording(handler: Callable[[RecordingId], Awaitable[None]]) -> Handler:
+    return lambda subject_id: handler(RecordingId(uuid.UUID(subject_id)))
 
 
 class JobWorker:

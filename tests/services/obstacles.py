@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway.api import Backend, BlobKey, BlobRef, BlobSource
-from gateway.services.placement import HOME
 from tests.support.gateway import Served
 
 Hook = Callable[[], Awaitable[None]]
@@ -26,13 +25,13 @@ class ObstructedHome:
     """
 
     def __init__(self, served: Served) -> None:
-        backends: Any = served.gateway.context.playback._backends
-        self._home: Backend = backends[HOME]
+        places: Any = served.gateway.context.playback._places
+        self._home: Backend = places.home
         self.faults: list[Exception] = []
         self.before_put: Hook = nothing
         self.after_put: Hook = nothing
         self.puts = 0
-        backends[HOME] = self
+        places.home = self
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._home, name)

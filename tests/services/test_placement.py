@@ -39,7 +39,7 @@ async def recorded(served: Served, *, pieces: int = 1) -> tuple[Phone, str]:
 
 
 async def place(served: Served, recording: str) -> None:
-    await served.gateway.context.erasure._placement.place(RecordingId(uuid.UUID(recording)))
+    await served.gateway.placement.place(RecordingId(uuid.UUID(recording)))
 
 
 async def jobs_of(served: Served, recording: str) -> dict[str, JobRow]:

@@ -111,6 +111,21 @@ class Connection:
         async with self.request(method, path, query=query) as response:
             return await _read_object(response)
 
+    async def submit(
+        self, method: str, path: str, document: object = None, *, query: Mapping[str, str] | None = None
+    ) -> dict[str, Any] | None:
+        """
+        Send one request with *document* as JSON, if there is one, and return the JSON object of its answer, if there is one.
+        """
+        headers = None if document is None else {"Content-Type": "application/json"}
+        body = None if document is None else _whole(json.dumps(document).encode())
+        async with self.request(method, path, headers=headers, query=query, body=body) as response:
+            return (
+                None
+                if response.status == 204 or not response.content_length
+                else await _read_object(response)
+            )
+
 
 class Observer(Protocol):
     """
@@ -203,6 +218,10 @@ async def connected(server: str, token: str) -> AsyncIterator[Connection]:
     }
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
         yield Connection(session, server)
+
+
+async def _whole(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 async def _refusal(response: aiohttp.ClientResponse) -> RequestRefused:

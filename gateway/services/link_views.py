@@ -1,0 +1,134 @@
+"""
+Links as their owner sees them: whose account it is, how it is, and what he can do about it.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from gateway.api import BackendError, Disposition, Quota
+from gateway.base.ids import UserId
+from gateway.catalog import links as catalog
+from gateway.catalog.links import LinkRow
+from gateway.crypto.errors import CryptoError
+from gateway.database import Database
+from gateway.services.errors import NotFound, ProviderUnavailable
+from gateway.services.link_health import LinkHealth
+from gateway.services.link_kinds import LinkKind, LinkKinds
+from gateway.services.link_notes import LinkNotes
+from gateway.services.link_secrets import LinkSecrets, LinkVault
+
+log = structlog.get_logger()
+
+_BY_CONSENT: Final = {
+    catalog.EXPIRING: "Link {title} again soon: what you allowed ends by itself.",
+    catalog.REVOKED: "Link {title} again: what you allowed was withdrawn or has run out. "
+    "What is stored there stays where it is.",
+    catalog.SCOPE_MISSING: "Link {title} again and allow everything that it asks for.",
+    catalog.MISCONFIGURED: "The operator of this gateway has to look at how it speaks to {title}.",
+}
+_BY_SETTINGS: Final = {
+    catalog.REVOKED: "Link {title} again with keys that are valid.",
+    catalog.SCOPE_MISSING: "Give the keys the right to list, read, write and delete, or link {title} again with others.",
+    catalog.MISCONFIGURED: "Look whether the storage is still there and its keys are still valid, "
+    "or link {title} again with others.",
+}
+_FULL: Final = "{title} is full. Make room there, or get more; storing goes on by itself then."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkView:
+    """
+    One link; *label* is None if what is kept of it cannot be opened.
+    """
+
+    row: LinkRow
+    title: str
+    label: str | None
+    settings: dict[str, Any]
+    what_to_do: str | None
+    manage_url: str | None
+    quota: Quota | None
+
+
+class LinkViews:
+    """
+    Opens links for their owners.
+    """
+
+    def __init__(
+        self, catalog_db: Database, vault: LinkVault, kinds: LinkKinds, notes: LinkNotes, health: LinkHealth
+    ) -> None:
+        self.kinds = kinds
+        self._catalog = catalog_db
+        self._vault = vault
+        self._notes = notes
+        self._health = health
+
+    async def all_of(self, user_id: UserId) -> list[LinkView]:
+        """
+        Return the user's links, oldest first.
+        """
+        async with self._catalog.read() as connection:
+            rows = await catalog.links_of(connection, user_id)
+        return [await self._view(row) for row in rows]
+
+    async def one(self, user_id: UserId, link_id: str) -> LinkView:
+        """
+        Return one of the user's links.
+
+        Raises:
+            NotFound: there is no such link, it is another user's, or it has ended.
+        """
+        return await self._view(await self._live_row(user_id, link_id))
+
+    async def checked(self, user_id: UserId, link_id: str) -> LinkView:
+        """
+        Try the account now, and return the link as it is then.
+
+        Raises:
+            NotFound: there is no such link, it is another user's, or it has ended.
+            ProviderUnavailable: it does not answer now, so nothing can be said.
+        """
+        link = await self._live_row(user_id, link_id)
+        try:
+            await self._health.check(link)
+        except BackendError as exc:
+            if exc.disposition is Disposition.RETRY:
+                raise ProviderUnavailable("the provider does not answer now") from None
+            log.info("link.check_failed", link=link_id, kind=link.kind, code=exc.code)
+        return await self.one(user_id, link_id)
+
+    async def _live_row(self, user_id: UserId, link_id: str) -> LinkRow:
+        async with self._catalog.read() as connection:
+            link = await catalog.get_link(connection, link_id)
+        if link is None or link.user_id != user_id or not link.is_live:
+            raise NotFound("there is no such link")
+        return link
+
+    async def _view(self, row: LinkRow) -> LinkView:
+        kind = self.kinds.get(row.kind)
+        try:
+            secrets: LinkSecrets | None = await self._vault.open_link(row)
+        except CryptoError:
+            log.error("link.unreadable", link=row.id)
+            secrets = None
+        return LinkView(
+            row=row,
+            title=row.kind if kind is None else kind.title,
+            label=None if secrets is None else secrets.label,
+            settings={} if secrets is None or kind is None else kind.shown_settings(secrets.settings),
+            what_to_do=_advice(kind, row),
+            manage_url=None if kind is None or kind.profile is None else kind.profile.manage_url,
+            quota=self._notes.quotas.get(row.id),
+        )
+
+
+def _advice(kind: LinkKind | None, row: LinkRow) -> str | None:
+    if kind is None:
+        return "This gateway does not offer that kind of storage at the moment; ask its operator."
+    if row.state == catalog.OVER_QUOTA:
+        return _FULL.format(title=kind.title)
+    sentence = (_BY_SETTINGS if kind.profile is None else _BY_CONSENT).get(row.state)
+    return None if sentence is None else sentence.format(title=kind.title)

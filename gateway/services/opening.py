@@ -1,0 +1,161 @@
+"""
+Opening what is sealed: any stretch of a recording's plaintext out of a sealed file, chunk by chunk, each verified.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gateway.base.secret import Secret
+from gateway.crypto.chunked import (
+    MESSAGE_HEADER_SIZE,
+    SEALED_CHUNK_SIZE,
+    ChunkRange,
+    Opener,
+    chunk_range,
+    sealed_size,
+)
+from gateway.crypto.errors import MalformedBlob, Truncated
+from gateway.crypto.preamble import PREAMBLE_SIZE
+from gateway.spool.pieces import SEALED_SLAB
+
+_HEAD_SIZE: Final = PREAMBLE_SIZE + MESSAGE_HEADER_SIZE
+
+
+class SealedSource(Protocol):
+    """
+    A sealed file, ``preamble ‖ message``, of which any stretch can be read.
+    """
+
+    def read(self, start: int, length: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """
+    *length* bytes of a recording's plaintext from *start*, sealed as one message at *source*.
+
+    *is_ended* is False for a piece that a crash or a lost connection cut short of its last chunk.
+    *commitment* is the message's, where the catalog knows it: an older message of the same recording is not this one
+    (FORMAT §3.13).
+    """
+
+    source: SealedSource
+    start: int
+    length: int
+    is_ended: bool
+    commitment: bytes | None = None
+
+
+async def open_stretch(
+    stretch: Stretch, key: Secret, preamble: bytes, start: int, end: int
+) -> AsyncIterator[bytes]:
+    """
+    Yield the part of *stretch* that lies within the recording's bytes *start* to *end*.
+    """
+    first = max(start, stretch.start) - stretch.start
+    length = min(end, stretch.start + stretch.length) - stretch.start - first
+    if length <= 0:
+        return
+    # A piece that was cut has no last chunk; to the arithmetic it is a message that goes on.
+    chunks = chunk_range(first, length, stretch.length if stretch.is_ended else stretch.length + 1)
+    opener = await _opener(stretch.source, key, preamble)
+    if stretch.commitment is not None and opener.commitment != stretch.commitment:
+        raise MalformedBlob("the blob is another message of this recording than the one that was placed")
+    async with stretch.source.read(PREAMBLE_SIZE + chunks.sealed_start, chunks.sealed_length) as sealed:
+        async for plaintext in _open_chunks(sealed, opener, chunks):
+            yield plaintext
+
+
+async def _opener(source: SealedSource, key: Secret, preamble: bytes) -> Opener:
+    async with source.read(0, _HEAD_SIZE) as parts:
+        head = b"".join([part async for part in parts])
+    if len(head) < _HEAD_SIZE:
+        raise Truncated("the blob ends within its header")
+    # What the catalog says is the context, so another recording's blob opens nothing here; the copy in the blob,
+    # from which a lost catalog would be rebuilt, must say the same.
+    if head[:PREAMBLE_SIZE] != preamble:
+        raise MalformedBlob("the blob's preamble is not this recording's")
+    return Opener(key, preamble, head[PREAMBLE_SIZE:])
+
+
+async def _open_chunks(
+    sealed: AsyncIterator[bytes], opener: Opener, chunks: ChunkRange
+) -> AsyncIterator[bytes]:
+    """
+    Open the chunks of *sealed*, cut anywhere, and yield the plaintext that the range wants.
+    """
+    pending = bytearray()
+    chunk = chunks.first_chunk
+    last = chunk + chunks.chunks
+    skip, left = chunks.skip, chunks.length
+    async for part in sealed:
+        pending += part
+        whole = len(pending) // SEALED_CHUNK_SIZE
+        if len(pending) < SEALED_SLAB or not whole:
+            continue
+        whole = min(whole, last - chunk - 1)
+        plaintext = opener.open_chunks(chunk, bytes(pending[: whole * SEALED_CHUNK_SIZE]), ends_message=False)
+        del pending[: whole * SEALED_CHUNK_SIZE]
+        chunk += whole
+        wanted = plaintext[skip : skip + left]
+        skip = 0
+        left -= len(wanted)
+        if wanted:
+            yield wanted
+    plaintext = opener.open_chunks(chunk, pending, ends_message=chunks.ends_message)
+    wanted = plaintext[skip : skip + left]
+    left -= len(wanted)
+    if left:
+        raise Truncated(f"{left} bytes are missing")
+    if wanted:
+        yield wanted
+
+
+async def verified_sha256(
+    source: SealedSource, key: Secret, preamble: bytes, *, size: int, commitment: bytes | None
+) -> bytes:
+    """
+    Open every chunk of a whole blob of *size* plaintext bytes, and return the SHA-256 of its sealed bytes.
+
+    Raises:
+        CryptoError: it is damaged, cut short, or another recording's.
+    """
+    hashed = _Hashed(source)
+    if size:
+        stretch = Stretch(hashed, 0, size, is_ended=True, commitment=commitment)
+        async for _ in open_stretch(stretch, key, preamble, 0, size):
+            pass
+    else:
+        opener = await _opener(hashed, key, preamble)
+        async with hashed.read(_HEAD_SIZE, sealed_size(0) - MESSAGE_HEADER_SIZE) as parts:
+            opener.open_chunks(0, b"".join([part async for part in parts]), ends_message=True)
+    return hashed.digest()
+
+
+class _Hashed:
+    """
+    A sealed file that hashes what is read of it; it is read once, from its first byte to its last.
+    """
+
+    def __init__(self, source: SealedSource) -> None:
+        self._source = source
+        self._running = hashlib.sha256()
+        self._reached = 0
+
+    @asynccontextmanager
+    async def read(self, start: int, length: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        assert start == self._reached
+        async with self._source.read(start, length) as parts:
+            yield self._hashing(parts)
+
+    async def _hashing(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for part in parts:
+            self._running.update(part)
+            self._reached += len(part)
+            yield part
+
+    def digest(self) -> bytes:
+        return self._running.digest()

@@ -1,0 +1,78 @@
+"""
+Where blobs can be: the operator's home, and the accounts that users linked, each by the name that placements have for it.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final, Protocol
+
+from gateway.api import AuthRevoked, Backend
+from gateway.base.ids import UserId
+
+HOME: Final = "home"
+"""The operator's own backend, as placements name it."""
+
+
+class Places(Protocol):
+    """
+    Gives the connection to a place.
+    """
+
+    def at(self, name: str) -> AbstractAsyncContextManager[Backend]:
+        """
+        Give the backend at *name*, "home" or the id of a link, for as long as the context is entered.
+
+        The connection is shared, and may stay open after that.
+
+        Raises:
+            AuthRevoked: on entering; the account is not linked any more, or its grant is gone.
+            BackendError: on entering; it cannot be connected to.
+        """
+        ...
+
+    def farewell(self, user_id: UserId) -> AbstractAsyncContextManager[None]:
+        """
+        Keep every account that the user linked within reach, for as long as the context is entered.
+
+        Within it his keys may be shredded, and with them what his tokens are sealed under:
+        what is needed to delete his blobs is held in memory.
+        """
+        ...
+
+
+class HomeAlone:
+    """
+    The home, where nobody has linked anything.
+    """
+
+    def __init__(self, home: Backend) -> None:
+        self.home = home
+
+    @asynccontextmanager
+    async def at(self, name: str) -> AsyncIterator[Backend]:
+        if name != HOME:
+            raise AuthRevoked("This account is not linked.")
+        yield self.home
+
+    @asynccontextmanager
+    async def farewell(self, user_id: UserId) -> AsyncIterator[None]:
+        yield
+
+
+class NoPlaces:
+    """
+    No place at all: for commands that reach none.
+    """
+
+    @asynccontextmanager
+    async def at(self, name: str) -> AsyncIterator[Backend]:
+        raise AuthRevoked(f"{name} is not within this command's reach.")
+        yield
+
+    @asynccontextmanager
+    async def farewell(self, user_id: UserId) -> AsyncIterator[None]:
+        yield
+
+
+def _checked_by_mypy(alone: HomeAlone, none: NoPlaces) -> tuple[Places, Places]:
+    return alone, none
