@@ -6,8 +6,9 @@ import asyncio
 import sys
 
 from bench.memory import measure_memory
+from bench.placing import measure_placing
 
-BENCHMARKS = {"memory": measure_memory}
+BENCHMARKS = {"memory": measure_memory, "placing": measure_placing}
 
 
 def main() -> int:

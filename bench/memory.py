@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,8 +29,8 @@ async def measure_memory() -> int:
         environment = {"GATEWAY_HARDENING__SCRUB_FREED_MEMORY": "true", "GATEWAY_LOG__LEVEL": "warning"}
         async with running_daemon(folder / "data", environment=environment) as daemon:
             _, auth = daemon.new_user()
-            await _upload_all(daemon, auth, count=20, size=2 * MIB)
-            print(f"idle after warm-up: {_resident_mib(daemon.pid):.0f} MiB")
+            await upload_all(daemon, auth, count=20, size=2 * MIB)
+            print(f"idle after warm-up: {resident_mib(daemon.pid):.0f} MiB")
             results = [
                 # The long one first: what many uploads leave free in the heap would hide its growth.
                 await _measure(daemon, auth, "one upload of 2 GB", count=1, size=2_000_000_000, limit=16),
@@ -45,15 +46,22 @@ async def measure_memory() -> int:
 async def _measure(
     daemon: Daemon, auth: dict[str, str], name: str, *, count: int, size: int, limit: int
 ) -> bool:
-    before = _resident_mib(daemon.pid)
-    _reset_peak(daemon.pid)
-    await _upload_all(daemon, auth, count=count, size=size)
-    grown = _peak_mib(daemon.pid) - before
+    grown = await measure_peak(daemon, lambda: upload_all(daemon, auth, count=count, size=size))
     print(f"{name}: peak {grown:+.1f} MiB above idle (limit {limit} MiB)")
     return grown < limit
 
 
-async def _upload_all(daemon: Daemon, auth: dict[str, str], *, count: int, size: int) -> None:
+async def measure_peak(daemon: Daemon, work: Callable[[], Awaitable[None]]) -> float:
+    """
+    Return by how many MiB the daemon's memory passes what it is now while *work* is done.
+    """
+    before = resident_mib(daemon.pid)
+    _reset_peak(daemon.pid)
+    await work()
+    return _peak_mib(daemon.pid) - before
+
+
+async def upload_all(daemon: Daemon, auth: dict[str, str], *, count: int, size: int) -> None:
     """
     Send *count* uploads at the same time, each in one request; all are under way before the first one ends.
     """
@@ -95,7 +103,7 @@ def _reset_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def _resident_mib(pid: int) -> float:
+def resident_mib(pid: int) -> float:
     return _status_kib(pid, "VmRSS") / 1024
 
 
