@@ -4,7 +4,7 @@
 # PORT=9000           where `make run` listens
 # TESTS=tests/unit    what `make test` runs of the tests (all of them otherwise)
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test lint torture bench clean test-setup clients
+.PHONY: help setup run demo demo-clouds test lint torture bench clean test-setup clients
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
@@ -17,6 +17,7 @@ export PYTHON
 help:
 	@echo "make run      set up, then serve on 127.0.0.1:$(PORT) with data in ./run"
 	@echo "make demo     set up, then show the whole life of a recording"
+	@echo "make demo-clouds  set up for tests, then three pretend clouds to link and to look into"
 	@echo "make test     set up, then everything that CI runs"
 	@echo "make lint     format, style, types, import order"
 	@echo "make torture  the long tests: the same properties with far more examples"
@@ -54,6 +55,9 @@ run: setup
 
 demo: setup
 	@$(VENV)/gateway demo
+
+demo-clouds: .venv/ready/test
+	@$(VENV)/python -m tests.emulators
 
 lint: .venv/ready/test
 	@$(VENV)/ruff check --quiet .

@@ -7,8 +7,9 @@ import sys
 
 from bench.memory import measure_memory
 from bench.placing import measure_placing
+from bench.stalls import measure_stalls
 
-BENCHMARKS = {"memory": measure_memory, "placing": measure_placing}
+BENCHMARKS = {"memory": measure_memory, "placing": measure_placing, "stalls": measure_stalls}
 
 
 def main() -> int:

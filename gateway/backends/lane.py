@@ -84,14 +84,17 @@ class Lane:
         for _ in self._threads:
             self._calls.put(None)
         running = [asyncio.wrap_future(outcome) for outcome in tuple(self._unfinished)]
-        if running:
-            await asyncio.wait(running, timeout=patience_s)
-        for ending in running:
-            if not ending.cancel() and not ending.cancelled():
-                # Counts as looked at: its caller hears of it, if there is still one.
-                ending.exception()
-        for told in tuple(self._unfinished.values()):
-            told.cancel()
+        try:
+            if running:
+                await asyncio.wait(running, timeout=patience_s)
+        finally:
+            # Also where whoever closes has no more patience.
+            for ending in running:
+                if not ending.cancel() and not ending.cancelled():
+                    # Counts as looked at: its caller hears of it, if there is still one.
+                    ending.exception()
+            for told in tuple(self._unfinished.values()):
+                told.cancel()
 
     def _forget(self, outcome: Future[Any]) -> None:
         # In the thread that ended it; a dict's own methods may be called from any.

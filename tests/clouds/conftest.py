@@ -11,7 +11,10 @@ from tests.emulators.dropbox import DropboxEmulator
 from tests.emulators.gdrive import DriveEmulator
 from tests.emulators.onedrive import GraphEmulator
 from tests.emulators.s3_front import S3Front
+from tests.http.conftest import logs
 from tests.support.seaweedfs import SeaweedFS, running_seaweedfs
+
+__all__ = ["logs"]
 
 KINDS = ["gdrive", "onedrive", "dropbox", "s3"]
 

@@ -4,7 +4,7 @@ Every fault at every cloud: a recording gets there once and whole, or waits ther
 What comes of each stands in docs/plugins/faults.md; ``pytest tests/clouds/test_faults.py --write-faults`` writes it anew.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from tests.clouds.conftest import KINDS
 from tests.clouds.world import LinkedAccount, World, world
 from tests.emulators.cloud import Cloud
 from tests.emulators.faults import Effect
+from tests.emulators.oauth import CLIENT_SECRET
 from tests.emulators.s3_front import S3Front
 from tests.http.phone import Phone, blob_files
 from tests.support.faults_table import cells_of
+from tests.support.seaweedfs import SECRET_ACCESS_KEY
 
 # How the test hands megabytes to aiohttp is its own affair.
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
@@ -32,6 +34,8 @@ TAKES_ALL_OR_NOTHING = {"dropbox", "s3"}
 KNOWS_NO_TOKENS_IN_PARTS = {"onedrive", "s3"}
 
 MOST_ROUNDS = 15
+
+Logs = list[MutableMapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ async def test_the_table_of_faults(
     new_cloud: Callable[[str], Cloud],
     kind: str,
     request: pytest.FixtureRequest,
+    logs: Logs,
 ) -> None:
     outcomes: dict[str, str] = {}
     for number, case in enumerate(CASES):
@@ -101,12 +106,12 @@ async def test_the_table_of_faults(
         folder = tmp_path / str(number)
         folder.mkdir()
         async with world(folder, _in_parts(cloud, PART_SIZES[kind]), backends={"put_timeout_s": 2}) as there:
-            outcomes[case.name] = await outcome_of(there, case)
+            outcomes[case.name] = await outcome_of(there, case, logs)
     told = cells_of(kind, outcomes, write=request.config.getoption("--write-faults"))
     assert told == outcomes
 
 
-async def outcome_of(there: World, case: Case) -> str:
+async def outcome_of(there: World, case: Case, logs: Logs) -> str:
     """
     Place a recording while *case* goes wrong, check that nothing is lost, and say in short what came of it.
     """
@@ -121,6 +126,8 @@ async def outcome_of(there: World, case: Case) -> str:
     rounds = await there.worked(rounds=MOST_ROUNDS)
     [home] = blob_files(there.served)
     size = home.stat().st_size
+    told = str(logs) + str([job.last_error for job in await there.jobs()])
+    assert [] == [secret for secret in secrets_of(cloud) if secret in told]
     state = (await there.copies(phone, recording))[account.link_id]
     assert CONTENT == (await phone.audio(recording)).body
     assert rounds < MOST_ROUNDS
@@ -142,6 +149,18 @@ async def outcome_of(there: World, case: Case) -> str:
     assert home.read_bytes() == account.content(key)
     assert [] == await there.jobs()
     return f"{case.expected}, {sent:.1f} times its size sent"
+
+
+def secrets_of(cloud: Any) -> list[str]:
+    """
+    Return all that authorises anybody to do anything there.
+    """
+    if isinstance(cloud, S3Front):
+        return [SECRET_ACCESS_KEY]
+    refreshing = [token for grant in cloud.oauth.grants for token in grant.refresh_tokens]
+    secrets = [*cloud.oauth.issued, *refreshing, CLIENT_SECRET]
+    assert len(secrets) > 2
+    return secrets
 
 
 def _in_parts(cloud: Any, part_size: int) -> Any:

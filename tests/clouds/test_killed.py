@@ -17,21 +17,11 @@ from tests.clouds.conftest import KINDS
 from tests.clouds.world import JSON, link_new_account
 from tests.emulators.cloud import Cloud
 from tests.http.phone import Phone
+from tests.support.environment import inline_table
 from tests.support.gateway import APPEND, Daemon, Served, running_daemon
 from tests.support.waiting import until
 
 SIZE = 200_000_000
-
-
-def inline_table(values: dict[str, Any]) -> str:
-    """
-    Write a TOML inline table.
-    """
-    cells = (
-        f"{name} = {inline_table(value) if isinstance(value, dict) else json.dumps(value)}"
-        for name, value in values.items()
-    )
-    return "{" + ", ".join(cells) + "}"
 
 
 def environment_for(*clouds: Any) -> dict[str, str]:

@@ -150,6 +150,13 @@ class OAuthServer:
         ticked = frozenset(asked["scope"].split()) if scopes is None else scopes
         return self._approved(asked, account, ticked)
 
+    @property
+    def issued(self) -> list[str]:
+        """
+        All access tokens that there were.
+        """
+        return list(self._access)
+
     # For the cloud's endpoints
 
     def account_of(self, request: web.Request) -> tuple[Account, frozenset[str]] | None:
