@@ -28,7 +28,11 @@ def scrub(config: Path | None, data_dir: Path | None, deep: bool, as_json: bool)
     """
     import json
 
-    findings = run(_scrubbed(load_settings(config, data_dir), deep=deep))
+    from gateway.cli.logs import configure_logs
+
+    settings = load_settings(config, data_dir)
+    configure_logs(settings.log)
+    findings = run(_scrubbed(settings, deep=deep))
     lost = 0
     counts: Counter[str] = Counter()
     rows = []

@@ -9,6 +9,7 @@ import ast
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -213,6 +214,7 @@ def _structs_in(kinds: Iterable[Any]) -> list[type]:
     return list(found)
 
 
+@cache
 def _field_meanings(kind: type) -> dict[str, str]:
     """
     Return the docstrings below the fields of a struct, which Python itself drops.
