@@ -34,6 +34,8 @@ TAKES_ALL_OR_NOTHING = {"dropbox", "s3"}
 KNOWS_NO_TOKENS_IN_PARTS = {"onedrive", "s3"}
 
 MOST_ROUNDS = 15
+BOUNDS = (1.2, 2.6, 4, 6)
+"""How much a document can say of how much was sent: what was on its way when a connection broke is chance."""
 
 Logs = list[MutableMapping[str, Any]]
 
@@ -148,7 +150,8 @@ async def outcome_of(there: World, case: Case, logs: Logs) -> str:
     [key] = account.keys
     assert home.read_bytes() == account.content(key)
     assert [] == await there.jobs()
-    return f"{case.expected}, {sent:.1f} times its size sent"
+    bound = next(bound for bound in BOUNDS if sent < bound)
+    return f"{case.expected}; less than {bound} times its size sent"
 
 
 def secrets_of(cloud: Any) -> list[str]:
@@ -159,7 +162,7 @@ def secrets_of(cloud: Any) -> list[str]:
         return [SECRET_ACCESS_KEY]
     refreshing = [token for grant in cloud.oauth.grants for token in grant.refresh_tokens]
     secrets = [*cloud.oauth.issued, *refreshing, CLIENT_SECRET]
-    assert len(secrets) > 2
+    assert len(secrets) >= 2
     return secrets
 
 

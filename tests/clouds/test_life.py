@@ -40,13 +40,15 @@ async def test_four_copies_one_lost_one_damaged_mended_and_all_erased(
         answer = await phone.audio(recording, {"Range": "bytes=8000000-16000000"})
         assert (206, CONTENT[8_000_000:16_000_001]) == (answer.status, answer.body)
 
-        verdicts = sorted([finding.verdict.value async for finding in there.served.gateway.checks.scrub()])
+        # What the listener met is looked at deeply, and mended; then there is nothing left to mend.
         await there.worked()
-        assert ["damaged", "missing", "whole", "whole"] == verdicts
         assert [1] * 4 == [len(account.keys) for account in accounts]
         assert blobs == {account.content(account.keys[0]) for account in accounts}
 
-        document = (await phone.erase(recording)).document
+        verdicts = [finding.verdict.value async for finding in there.served.gateway.checks.scrub(deep=True)]
+        assert ["whole"] * 4 == verdicts
+
+        assert 200 == (await phone.erase(recording)).status
         await there.worked()
         assert [[]] * 4 == [account.keys for account in accounts]
         document = (await phone.ask("GET", f"/v1/receipts/{recording}")).document

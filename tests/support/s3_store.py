@@ -3,6 +3,7 @@ What the real S3 stores for tests have in common: how they are looked at, where 
 """
 
 import contextlib
+import functools
 import itertools
 import socket
 import subprocess
@@ -37,6 +38,12 @@ class NoStore(RuntimeError):
     """
 
 
+@functools.cache
+def _session() -> botocore.session.Session:
+    # What it reads of its own files at the first client costs more than most tests.
+    return botocore.session.Session()
+
+
 @dataclass(frozen=True)
 class S3Store:
     """
@@ -47,6 +54,7 @@ class S3Store:
     access_key_id: str
     secret_access_key: str = field(repr=False)
     _numbers: Iterator[int] = field(default_factory=itertools.count, repr=False)
+    _shared: dict[bool, str] = field(default_factory=dict, repr=False)
 
     @property
     def endpoint(self) -> str:
@@ -56,7 +64,6 @@ class S3Store:
         """
         Return a blocking client of the vendor's own library, for looking at what a plugin did.
         """
-        session = botocore.session.Session()
         config = Config(
             s3={"addressing_style": "path"},
             retries={"total_max_attempts": 1},
@@ -65,7 +72,7 @@ class S3Store:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        return session.create_client(
+        return _session().create_client(
             "s3",
             endpoint_url=self.endpoint,
             region_name="us-east-1",
@@ -73,6 +80,14 @@ class S3Store:
             aws_secret_access_key=self.secret_access_key,
             config=config,
         )
+
+    def shared_bucket(self, *, versioned: bool = False) -> str:
+        """
+        Return the bucket for tests that keep to a prefix of their own: on some stores one more costs more each time.
+        """
+        if versioned not in self._shared:
+            self._shared[versioned] = self.create_bucket(versioned=versioned)
+        return self._shared[versioned]
 
     def create_bucket(self, *, versioned: bool = False) -> str:
         """
