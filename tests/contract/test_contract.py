@@ -41,6 +41,6 @@ async def test_every_answer_is_one_that_the_document_promises(tmp_path: Path, th
         )
         said, _ = await client.communicate()
     assert 0 == client.returncode, said.decode()
-    # All but OPTIONS, which it does not try.
-    offered = [one for one in list_operations(gateway.gateway.settings) if one.method != "OPTIONS"]
+    # All but the one that it has the document itself from.
+    offered = [one for one in list_operations(gateway.gateway.settings) if one.name != "getOpenapi"]
     assert f"Tested: {len(offered)}" in said.decode(), said.decode()

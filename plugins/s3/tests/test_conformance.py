@@ -2,6 +2,8 @@
 The contract, on SeaweedFS and on Swift: in a plain bucket, and in one that keeps versions.
 """
 
+import secrets
+
 import pytest
 from gateway_s3.backend import connect as connect_s3
 from gateway_s3.settings import S3Settings
@@ -14,10 +16,10 @@ from tests.support.seaweedfs import SeaweedFS
 from tests.support.swift import Swift
 
 
-def connecting(store: S3Store, *, versioned: bool, prefix: str = "", list_page_size: int = 1000) -> Connect:
+def connecting(store: S3Store, *, bucket: str, prefix: str = "", list_page_size: int = 1000) -> Connect:
     settings = S3Settings(
         endpoint=store.endpoint,
-        bucket=store.create_bucket(versioned=versioned),
+        bucket=bucket,
         prefix=prefix,
         access_key_id=store.access_key_id,
         secret_access_key=store.secret_access_key,
@@ -29,22 +31,28 @@ def connecting(store: S3Store, *, versioned: bool, prefix: str = "", list_page_s
 class TestPlainBucket(BackendConformance, ResumablePutsConformance):
     @pytest.fixture
     def connect(self, seaweedfs: SeaweedFS) -> Connect:
-        return connecting(seaweedfs, versioned=False, prefix="recordings/", list_page_size=10)
+        return connecting(
+            seaweedfs, bucket=seaweedfs.create_bucket(), prefix="recordings/", list_page_size=10
+        )
 
 
 class TestVersionedBucket(BackendConformance, ResumablePutsConformance):
     @pytest.fixture
     def connect(self, seaweedfs: SeaweedFS) -> Connect:
-        return connecting(seaweedfs, versioned=True)
+        return connecting(seaweedfs, bucket=seaweedfs.create_bucket(versioned=True))
 
 
 class TestSwift(BackendConformance, ResumablePutsConformance):
     @pytest.fixture
     def connect(self, swift: Swift) -> Connect:
-        return connecting(swift, versioned=False, prefix="recordings/", list_page_size=10)
+        return connecting(
+            swift, bucket=swift.shared_bucket(), prefix=f"{secrets.token_hex(8)}/", list_page_size=10
+        )
 
 
 class TestSwiftWithVersions(BackendConformance, ResumablePutsConformance):
     @pytest.fixture
     def connect(self, swift: Swift) -> Connect:
-        return connecting(swift, versioned=True)
+        return connecting(
+            swift, bucket=swift.shared_bucket(versioned=True), prefix=f"{secrets.token_hex(8)}/"
+        )
