@@ -5,7 +5,6 @@ A look compares the size and the provider's hash, which costs no download; a dee
 """
 
 import enum
-from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -181,10 +180,3 @@ class CheckService:
             "copy.mended", recording=str(recording.id), place=placement.backend, verdict=verdict.value
         )
         return is_mended
-
-
-def tally(findings: list[Finding]) -> Counter[Verdict]:
-    """
-    Count the findings by verdict.
-    """
-    return Counter(finding.verdict for finding in findings)

@@ -40,25 +40,6 @@ class Places(Protocol):
         ...
 
 
-class HomeAlone:
-    """
-    The home, where nobody has linked anything.
-    """
-
-    def __init__(self, home: Backend) -> None:
-        self.home = home
-
-    @asynccontextmanager
-    async def at(self, name: str) -> AsyncIterator[Backend]:
-        if name != HOME:
-            raise AuthRevoked("This account is not linked.")
-        yield self.home
-
-    @asynccontextmanager
-    async def farewell(self, user_id: UserId) -> AsyncIterator[None]:
-        yield
-
-
 class NoPlaces:
     """
     No place at all: for commands that reach none.
@@ -74,5 +55,5 @@ class NoPlaces:
         yield
 
 
-def _checked_by_mypy(alone: HomeAlone, none: NoPlaces) -> tuple[Places, Places]:
-    return alone, none
+def _checked_by_mypy(none: NoPlaces) -> Places:
+    return none
