@@ -36,6 +36,7 @@ from gateway.api.hookspecs import ENTRY_POINT_GROUP, PROJECT, hookimpl
 from gateway.api.lending import AddressRule, ThreadLane, TokenSource
 from gateway.api.oauth import AccountIdentity, Grant, OAuthProfile, TokenRequest
 from gateway.api.puts import PutSession, ResumablePuts
+from gateway.api.sending import drop_put, no_pieces, parts_of, settled
 from gateway.api.versions import API_VERSION, SUPPORTED_API_VERSIONS
 
 __all__ = [
@@ -76,7 +77,11 @@ __all__ = [
     "Transient",
     "Unsupported",
     "as_blob_key",
+    "drop_put",
     "hookimpl",
     "new_blob_key",
+    "no_pieces",
+    "parts_of",
+    "settled",
     "translated",
 ]

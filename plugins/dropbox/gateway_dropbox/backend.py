@@ -2,7 +2,6 @@
 An account's app folder in the contract's words; the calls themselves are in `client`.
 """
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -16,7 +15,6 @@ from typing import Final
 from gateway.api import (
     Backend,
     BackendContext,
-    BackendError,
     BlobKey,
     BlobRef,
     BlobSource,
@@ -32,6 +30,8 @@ from gateway.api import (
     Traits,
     Transient,
     as_blob_key,
+    drop_put,
+    parts_of,
 )
 from gateway_dropbox.client import AppFolder, File, open_session
 from gateway_dropbox.settings import BLOCK_SIZE, DropboxSettings
@@ -41,8 +41,11 @@ PIECE_SIZE: Final = 1 << 20
 STRETCH_SIZE: Final = 2 * PIECE_SIZE
 """How much of a file is fetched in one call; that much is held in memory."""
 
-MAX_BLOCKS: Final = 352
+KEPT_BLOCKS: Final = 352
 """How many blocks' digests a session's token has room for."""
+
+MAX_BLOB_SIZE: Final = (1 << 41) - (1 << 22)
+"""The largest file that Dropbox takes."""
 
 _DIGEST_SIZE: Final = hashlib.sha256().digest_size
 
@@ -55,6 +58,9 @@ class _Upload:
     Dropbox tells a file's hash in its own way: the SHA-256 of the SHA-256 of each block of 4 MiB.
     So the digests of the blocks are kept, and the hash of all can be compared at the commit even after a restart.
     A SHA-256 of all bytes is of no use there.
+
+    A blob of more than `KEPT_BLOCKS` blocks has no digests here, and at the commit only its size is compared.
+    What was sent is still checked: each part goes with its own hash, and Dropbox refuses one that differs.
     """
 
     key: BlobKey
@@ -64,20 +70,29 @@ class _Upload:
     """
     Bytes that Dropbox was last known to have.
 
-    More than have digests, where an answer was lost: then those come again from the host, to be hashed and not sent.
+    Where an answer was lost, more than have digests, or than whole blocks: then those come again from the host,
+    to be hashed and not sent.
     """
     digests: bytes = b""
 
     @property
     def offset(self) -> int:
         """
-        Bytes that Dropbox has and that are hashed.
+        Bytes in whole blocks that Dropbox has and that are hashed, where digests are kept.
         """
-        return min(len(self.digests) // _DIGEST_SIZE * BLOCK_SIZE, self.size)
+        blocks = len(self.digests) // _DIGEST_SIZE if self.keeps_digests else self._blocks(self.stored)
+        return min(blocks * BLOCK_SIZE, self.size)
 
     @property
-    def content_hash(self) -> str:
-        return hashlib.sha256(self.digests).hexdigest()
+    def keeps_digests(self) -> bool:
+        return self.size <= KEPT_BLOCKS * BLOCK_SIZE
+
+    @property
+    def content_hash(self) -> str | None:
+        """
+        The hash that Dropbox will tell, or None where no digests are kept.
+        """
+        return hashlib.sha256(self.digests).hexdigest() if self.keeps_digests else None
 
     def grown(self, part: bytes, stored: int) -> "_Upload":
         """
@@ -85,9 +100,16 @@ class _Upload:
         """
         if stored > self.size:
             raise SessionLost(f"Dropbox has more than the {self.size} bytes of blob {self.key}.")
-        blocks = -(-stored // BLOCK_SIZE) if stored == self.size else stored // BLOCK_SIZE
+        if not self.keeps_digests:
+            return replace(self, stored=stored)
         digests = self.digests + _digests(part)
-        return replace(self, stored=stored, digests=digests[: blocks * _DIGEST_SIZE])
+        return replace(self, stored=stored, digests=digests[: self._blocks(stored) * _DIGEST_SIZE])
+
+    def _blocks(self, stored: int) -> int:
+        """
+        Return how many blocks are whole in the first *stored* bytes; the last one is so at the end of the blob.
+        """
+        return -(-stored // BLOCK_SIZE) if stored == self.size else stored // BLOCK_SIZE
 
     def session(self) -> PutSession:
         told = {
@@ -163,7 +185,7 @@ class DropboxPuts:
         try:
             file = await self._folder.finish(upload.id, upload.size, path)
         except SessionLost:
-            # Perhaps it was committed before, and the answer was lost.
+            # Perhaps it was committed before, and the answer was lost. Without a hash that cannot be told for certain.
             found = await self._folder.look(path)
             if found is None or (found.size, found.content_hash) != (upload.size, upload.content_hash):
                 raise
@@ -192,7 +214,7 @@ class DropboxBackend:
         self._traits = Traits(
             max_concurrency=settings.max_concurrency,
             delete_recoverable_for=None if days is None else timedelta(days=days),
-            max_blob_size=MAX_BLOCKS * BLOCK_SIZE,
+            max_blob_size=MAX_BLOB_SIZE,
             hash_offered="dropbox-content-hash",
         )
 
@@ -208,7 +230,7 @@ class DropboxBackend:
         path, size = _path(key), body.size
         async with (
             body.open() as pieces,
-            aclosing(_parts(key, pieces, size, self._settings.part_size)) as parts,
+            aclosing(parts_of(key, pieces, size, self._settings.part_size)) as parts,
         ):
             first = await anext(parts)
             if size <= self._settings.part_size:
@@ -224,7 +246,8 @@ class DropboxBackend:
                     session = await self._sent(session, part)
                 return await self._puts.commit(session)
             except BaseException:
-                await self._drop(session)
+                # What goes wrong with that mends itself after seven days.
+                await drop_put(self._puts, session)
                 raise
 
     @asynccontextmanager
@@ -302,17 +325,6 @@ class DropboxBackend:
             start += len(stretch)
             stretch = await self._stretch(key, Span(start, span.end - start)) if start < span.end else b""
 
-    async def _drop(self, session: PutSession) -> None:
-        """
-        Give the upload up, even if cancelled; what goes wrong with that mends itself after seven days.
-        """
-        task = asyncio.ensure_future(self._puts.abort(session))
-        try:
-            await asyncio.shield(task)
-        except BackendError:
-            # The first error is the one to tell.
-            return
-
 
 @asynccontextmanager
 async def connect(context: BackendContext, settings: DropboxSettings) -> AsyncIterator[Backend]:
@@ -328,34 +340,13 @@ async def connect(context: BackendContext, settings: DropboxSettings) -> AsyncIt
         yield DropboxBackend(AppFolder(context.lane, context.tokens, session, settings), settings)
 
 
-async def _compare(folder: AppFolder, path: str, file: File, size: int, content_hash: str) -> None:
+async def _compare(folder: AppFolder, path: str, file: File, size: int, content_hash: str | None) -> None:
     """
-    Keep a file only if it is what was sent.
+    Keep a file only if it is what was sent, as far as that is known.
     """
-    if (file.size, file.content_hash) != (size, content_hash):
+    if file.size != size or content_hash not in {None, file.content_hash}:
         await folder.delete(path)
         raise IntegrityMismatch("Dropbox has made another file of what was sent.")
-
-
-async def _parts(
-    key: BlobKey, pieces: AsyncIterator[bytes], size: int, part_size: int
-) -> AsyncGenerator[bytes, None]:
-    """
-    Gather *pieces* into parts of one size, at least one; the last part comes when the length has been compared.
-    """
-    part = bytearray()
-    received = 0
-    async for piece in pieces:
-        received += len(piece)
-        if received > size:
-            raise IntegrityMismatch(f"The source of blob {key} gives more than its {size} bytes.")
-        part += piece
-        while len(part) > part_size:
-            yield bytes(part[:part_size])
-            del part[:part_size]
-    if received < size:
-        raise IntegrityMismatch(f"The source of blob {key} ends after {received} of {size} bytes.")
-    yield bytes(part)
 
 
 def _digests(content: bytes) -> bytes:

@@ -6,7 +6,7 @@ one stretch of a file.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from gateway.api import (
     ThreadLane,
     TokenSource,
     Transient,
+    settled,
     translated,
 )
 from gateway_dropbox.errors import classify
@@ -39,9 +40,6 @@ ResultT = TypeVar("ResultT")
 
 _RENEWABLE: Final = frozenset({"expired_access_token", "invalid_access_token"})
 """Refusals of a token that another token may mend."""
-
-_SETTLE_S: Final = 5.0
-"""How long a cancelled call waits for the answer to what it has sent already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +164,8 @@ class AppFolder:
 
     async def _change(self, call: Callable[[Dropbox], ResultT]) -> ResultT:
         async with self._changing:
-            return await self._settled(self._call(call))
+            # A thread cannot be stopped, and Dropbox may carry out what it has received.
+            return await settled(self._call(call))
 
     async def _call(self, call: Callable[[Dropbox], ResultT]) -> ResultT:
         token = await self._tokens.access_token()
@@ -193,24 +192,6 @@ class AppFolder:
         except BackendError as error:
             # Without its cause: the library's exceptions quote what was sent, and that may name an upload.
             raise error from None
-
-    async def _settled(self, call: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """
-        Return what *call* returns; if cancelled, first wait a while for it to end.
-
-        A thread cannot be stopped, and Dropbox may carry out what it has received.
-        So what the caller does next would be overtaken, if it did not wait for the answer.
-        """
-        task = asyncio.ensure_future(call)
-        task.add_done_callback(_look_at)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            try:
-                await asyncio.wait([task], timeout=_SETTLE_S)
-            finally:
-                task.cancel()
-            raise
 
 
 def open_session(settings: DropboxSettings) -> requests.Session:
@@ -304,9 +285,3 @@ def _read(client: Dropbox, path: str, start: int, length: int) -> tuple[bytes, i
             # All of it, perhaps, which must not be read into memory.
             raise Transient("Dropbox gave another stretch of the file than was asked for.")
         return bytes(response.content), size
-
-
-def _look_at(task: asyncio.Future[Any]) -> None:
-    # After a cancellation nobody else is left to hear of an error.
-    if not task.cancelled():
-        task.exception()

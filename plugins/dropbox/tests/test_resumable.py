@@ -8,7 +8,7 @@ import logging
 import traceback
 
 import pytest
-from gateway_dropbox.backend import MAX_BLOCKS
+from gateway_dropbox.backend import KEPT_BLOCKS, MAX_BLOB_SIZE
 from gateway_dropbox.settings import BLOCK_SIZE
 
 from gateway.api import (
@@ -25,7 +25,7 @@ from gateway.api import (
 )
 from gateway.testing.conformance import read_all
 from gateway.testing.sources import BytesSource, StallingSource, pattern
-from plugins.dropbox.tests.linked import CONTENT, PART, Linked, begun, puts_of, sent
+from plugins.dropbox.tests.linked import CONTENT, PART, SHA256, Linked, begun, puts_of, sent
 from tests.emulators.faults import Effect
 
 WEEK_S = 7 * 24 * 3600
@@ -156,13 +156,54 @@ async def test_a_token_that_is_not_ours_is_a_lost_session(backend: Backend, toke
         await puts_of(backend).resume(PutSession(token, 0))
 
 
-async def test_a_token_has_room_for_the_digests_of_the_largest_blob(linked: Linked, backend: Backend) -> None:
+async def test_a_token_has_room_for_all_digests_that_are_kept(linked: Linked, backend: Backend) -> None:
     session = await begun(backend, new_blob_key())
-    most = backend.traits.max_blob_size
-    assert MAX_BLOCKS * BLOCK_SIZE == most
-    told = {**json.loads(session.token), "size": most, "stored": most, "digests": "A" * (MAX_BLOCKS * 44)}
+    most = KEPT_BLOCKS * BLOCK_SIZE
+    told = {**json.loads(session.token), "size": most, "stored": most, "digests": "A" * (KEPT_BLOCKS * 44)}
     assert len(json.dumps(told)) <= 16 << 10
     assert [] == [token for token in linked.tokens.handed_out if token in session.token]
+
+
+async def test_what_dropbox_takes_is_what_a_blob_may_have(backend: Backend) -> None:
+    assert MAX_BLOB_SIZE == backend.traits.max_blob_size
+    assert 0 == MAX_BLOB_SIZE % BLOCK_SIZE
+
+
+@pytest.mark.parametrize("size", [KEPT_BLOCKS * BLOCK_SIZE + 1, 3 << 30, MAX_BLOB_SIZE])
+async def test_the_token_of_a_very_large_blob_does_not_grow(linked: Linked, size: int) -> None:
+    backend = await linked.connect()
+    session = await puts_of(backend).begin(new_blob_key(), size=size, sha256=SHA256)
+    for start in (0, PART):
+        session = await puts_of(backend).append(session, CONTENT[start : start + PART])
+    assert 2 * PART == session.offset
+    # An answer that is lost, and a new connection with the token from before.
+    linked.cloud.faults.order("append", Effect.LOSE_ANSWER)
+    with pytest.raises(Transient):
+        await puts_of(backend).append(session, CONTENT[:PART])
+    backend = await linked.connect()
+    session = await puts_of(backend).resume(session)
+    assert 3 * PART == session.offset == linked.cloud.upload_bytes
+    assert len(session.token) < 512
+    with pytest.raises(IntegrityMismatch):
+        await puts_of(backend).commit(session)
+
+
+async def test_a_blob_without_digests_goes_on_from_whole_blocks_and_sends_nothing_twice(
+    linked: Linked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway_dropbox.backend.KEPT_BLOCKS", 1)
+    backend = await linked.connect()
+    key = new_blob_key()
+    linked.cloud.faults.order("append", Effect.TAKE_LESS, amount=1000)
+    session = await puts_of(backend).append(await begun(backend, key), CONTENT[:PART])
+    assert 0 == session.offset
+    session = await sent(backend, session)
+    assert len(CONTENT) + PART - 1000 == linked.cloud.upload_bytes
+    assert CONTENT == await read_all(backend, await puts_of(backend).commit(session))
+    # Whether the blob there is this one is for the host to say, who looks at it.
+    with pytest.raises(SessionLost):
+        await puts_of(backend).commit(session)
+    assert [key] == linked.cloud.blob_keys(linked.account)
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, PART - 1), (PART, 2 * PART), (0, len(CONTENT) + 1)])

@@ -6,7 +6,6 @@ there. What is unique is a file's id, which is fetched before the file is made. 
 every `BlobRef`, and whatever had no answer is looked up by its id, which is never out of date.
 """
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -18,7 +17,6 @@ from typing import Final
 from gateway.api import (
     Backend,
     BackendContext,
-    BackendError,
     BlobKey,
     BlobRef,
     BlobSource,
@@ -34,6 +32,8 @@ from gateway.api import (
     Traits,
     Transient,
     as_blob_key,
+    drop_put,
+    parts_of,
 )
 from gateway_gdrive.client import FOLDER_TYPE, Drive, DriveFile
 from gateway_gdrive.puts import INCOMING, DrivePuts, Upload
@@ -81,7 +81,7 @@ class DriveBackend:
         size = body.size
         async with (
             body.open() as pieces,
-            aclosing(_parts(key, pieces, size, self._settings.part_size)) as parts,
+            aclosing(parts_of(key, pieces, size, self._settings.part_size)) as parts,
         ):
             first = await anext(parts)
             if size <= min(self._settings.part_size, MAX_WHOLE):
@@ -97,7 +97,8 @@ class DriveBackend:
                 upload = replace(Upload.of(session), sha256=running.hexdigest())
                 return await self._puts.commit(PutSession(upload.token(), session.offset))
             except BaseException:
-                await self._drop(session)
+                # What cannot be dropped is never committed, so no one takes it for a blob.
+                await drop_put(self._puts, session)
                 raise
 
     @asynccontextmanager
@@ -210,17 +211,6 @@ class DriveBackend:
         for start in range(span.start, span.end, PIECE_SIZE):
             yield await self._drive.read(file.id, start, min(PIECE_SIZE, span.end - start))
 
-    async def _drop(self, session: PutSession) -> None:
-        """
-        Abort, even if cancelled; what cannot be dropped is never committed, so no one takes it for a blob.
-        """
-        task = asyncio.ensure_future(self._puts.abort(session))
-        try:
-            await asyncio.shield(task)
-        except BackendError:
-            # The first error is the one to tell.
-            return
-
 
 @asynccontextmanager
 async def connect(context: BackendContext, settings: GDriveSettings) -> AsyncIterator[Backend]:
@@ -241,24 +231,3 @@ async def connect(context: BackendContext, settings: GDriveSettings) -> AsyncIte
 
 def _stat(key: BlobKey, file: DriveFile) -> BlobStat:
     return BlobStat(BlobRef(key, file.id), file.size, file.sha256)
-
-
-async def _parts(
-    key: BlobKey, pieces: AsyncIterator[bytes], size: int, part_size: int
-) -> AsyncGenerator[bytes, None]:
-    """
-    Gather *pieces* into parts of one size, at least one; the last part comes when the length has been compared.
-    """
-    part = bytearray()
-    received = 0
-    async for piece in pieces:
-        received += len(piece)
-        if received > size:
-            raise IntegrityMismatch(f"The source of blob {key} gives more than its {size} bytes.")
-        part += piece
-        while len(part) > part_size:
-            yield bytes(part[:part_size])
-            del part[:part_size]
-    if received < size:
-        raise IntegrityMismatch(f"The source of blob {key} ends after {received} of {size} bytes.")
-    yield bytes(part)

@@ -5,13 +5,12 @@ The library blocks, so every call runs in a thread of the lane.
 Its resumable uploads keep their state in an object; ours is in the session, so that protocol is spoken here directly.
 """
 
-import asyncio
 import io
 import json
 import re
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -35,6 +34,7 @@ from gateway.api import (
     TokenSource,
     Transient,
     Unsupported,
+    settled,
     translated,
 )
 from gateway_gdrive.errors import classify, classify_in_session
@@ -48,9 +48,6 @@ SEALED_TYPE: Final = "application/octet-stream"
 _FILE_FIELDS: Final = "id,name,size,trashed,md5Checksum,sha256Checksum"
 
 _STORED: Final = re.compile(r"(?:bytes=)?0-([0-9]+)", re.ASCII)
-
-_SETTLE_S: Final = 5.0
-"""How long a cancelled call waits for the answer to what it has sent already."""
 
 _MAX_IDLE_S: Final = 20.0
 """How long a connection is kept for another call; Google closes those that are idle for some minutes."""
@@ -141,20 +138,21 @@ class Drive:
             body = {"id": file_id, "name": name, "parents": [folder]}
             return files.create(body=body, media_body=media, fields=_FILE_FIELDS)
 
-        return DriveFile.of(await self._settled(self._call(request)))
+        # The thread goes on whatever happens.
+        return DriveFile.of(await settled(self._call(request)))
 
     async def make_folder(self, file_id: str, name: str) -> None:
         """
         Make a folder at the top of the Drive.
         """
         body = {"id": file_id, "name": name, "mimeType": FOLDER_TYPE}
-        await self._settled(self._call(lambda files: files.create(body=body, fields="id")))
+        await settled(self._call(lambda files: files.create(body=body, fields="id")))
 
     async def rename(self, file_id: str, name: str) -> None:
         """
         Give a file another name.
         """
-        await self._settled(
+        await settled(
             self._call(lambda files: files.update(fileId=file_id, body={"name": name}, fields="id"))
         )
 
@@ -163,7 +161,7 @@ class Drive:
         Delete a file for good, past the trash; succeeds where there is none.
         """
         with suppress(NotFound):
-            await self._settled(self._call(lambda files: files.delete(fileId=file_id)))
+            await settled(self._call(lambda files: files.delete(fileId=file_id)))
 
     async def page(self, query: str, after: str | None) -> tuple[list[DriveFile], str | None]:
         """
@@ -255,7 +253,7 @@ class Drive:
         Send the bytes from *offset*; return how many of the file there are then.
         """
         span = f"bytes {offset}-{offset + len(part) - 1}/{size}"
-        return await self._settled(self._in_session("PUT", url, span, part, size))
+        return await settled(self._in_session("PUT", url, span, part, size))
 
     async def progress(self, url: str, size: int) -> int:
         """
@@ -334,23 +332,6 @@ class Drive:
     ) -> ResultT:
         with translated(means):
             return await self._lane.run(call)
-
-    async def _settled(self, call: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """
-        Return what *call* returns; if cancelled, first wait a while for it to end.
-
-        The thread goes on whatever happens, so what the caller does next would be overtaken, if it did not wait.
-        """
-        task = asyncio.ensure_future(call)
-        task.add_done_callback(_look_at)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            try:
-                await asyncio.wait([task], timeout=_SETTLE_S)
-            finally:
-                task.cancel()
-            raise
 
 
 class _Connections:
@@ -454,9 +435,3 @@ def _answer(getresponse: Callable[[], HTTPResponse]) -> HTTPResponse:
 def _document() -> dict[str, Any]:
     described: dict[str, Any] = json.loads(get_static_doc("drive", "v3"))
     return described
-
-
-def _look_at(task: asyncio.Future[Any]) -> None:
-    # After a cancellation nobody else is left to hear of an error.
-    if not task.cancelled():
-        task.exception()

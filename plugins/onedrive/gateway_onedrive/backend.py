@@ -2,10 +2,9 @@
 An app folder in the contract's words; the calls themselves are in `client`.
 """
 
-import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -15,7 +14,6 @@ from gateway.api import (
     AccessDenied,
     Backend,
     BackendContext,
-    BackendError,
     BlobKey,
     BlobRef,
     BlobSource,
@@ -32,6 +30,9 @@ from gateway.api import (
     Traits,
     Transient,
     as_blob_key,
+    drop_put,
+    no_pieces,
+    parts_of,
 )
 from gateway_onedrive.client import AppFolder, Graph, Item
 from gateway_onedrive.quickxor import QuickXor
@@ -250,7 +251,7 @@ class OneDriveBackend:
         size = body.size
         async with (
             body.open() as pieces,
-            aclosing(_parts(key, pieces, size, self._part_size)) as parts,
+            aclosing(parts_of(key, pieces, size, self._part_size)) as parts,
         ):
             first = await anext(parts)
             if size <= min(self._part_size, SIMPLE_PUT_SIZE):
@@ -263,7 +264,8 @@ class OneDriveBackend:
                     session = await self._sent(session, part)
                 return await self._puts.commit(session)
             except BaseException:
-                await self._drop(session)
+                # What goes wrong with that OneDrive drops by itself.
+                await drop_put(self._puts, session)
                 raise
 
     @asynccontextmanager
@@ -352,16 +354,7 @@ class OneDriveBackend:
         # HTTP has no empty ranges.
         if start > (await self.stat(ref)).size:
             raise IntegrityMismatch(f"Blob {ref.key} ends before byte {start}.")
-        yield _no_pieces()
-
-    async def _drop(self, session: PutSession) -> None:
-        """
-        Abort, even if cancelled; what goes wrong with that OneDrive drops by itself.
-        """
-        task = asyncio.ensure_future(self._puts.abort(session))
-        # The first error is the one to tell.
-        with suppress(BackendError):
-            await asyncio.shield(task)
+        yield no_pieces()
 
     def _address(self, ref: BlobRef) -> str:
         key = as_blob_key(ref.key)
@@ -388,29 +381,3 @@ async def connect(context: BackendContext, settings: OneDriveSettings) -> AsyncI
 
 def _stat(key: BlobKey, item: Item) -> BlobStat:
     return BlobStat(BlobRef(key, item.id), item.size, item.quickxor)
-
-
-async def _parts(
-    key: BlobKey, pieces: AsyncIterator[bytes], size: int, part_size: int
-) -> AsyncGenerator[bytes, None]:
-    """
-    Gather *pieces* into parts of one size, at least one; the last part comes when the length has been compared.
-    """
-    gathered = bytearray()
-    received = 0
-    async for piece in pieces:
-        received += len(piece)
-        if received > size:
-            raise IntegrityMismatch(f"The source of blob {key} gives more than its {size} bytes.")
-        gathered += piece
-        while len(gathered) > part_size:
-            yield bytes(gathered[:part_size])
-            del gathered[:part_size]
-    if received < size:
-        raise IntegrityMismatch(f"The source of blob {key} ends after {received} of {size} bytes.")
-    yield bytes(gathered)
-
-
-async def _no_pieces() -> AsyncIterator[bytes]:
-    return
-    yield b""

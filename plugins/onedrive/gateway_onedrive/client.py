@@ -5,11 +5,10 @@ Two hosts are spoken to. Graph itself wants the access token with each call; wha
 are URLs that are a permission each: they get no token, and appear in no message.
 """
 
-import asyncio
 import base64
 import binascii
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -27,6 +26,7 @@ from gateway.api import (
     TokenSource,
     Transient,
     Unsupported,
+    settled,
     translated,
 )
 from gateway_onedrive.errors import classify, refusal
@@ -37,9 +37,6 @@ ResultT = TypeVar("ResultT")
 PIECE_SIZE: Final = 1 << 20
 
 _SLICE_SIZE: Final = 256 << 10
-
-_SETTLE_S: Final = 5.0
-"""How long a cancelled call waits for the answer to what it has sent already."""
 
 _FIELDS: Final = "id,name,size,file"
 
@@ -150,24 +147,25 @@ class Graph:
         """
         url = f"{self.named(name)}:/content?@microsoft.graph.conflictBehavior=fail"
         headers = {"Content-Type": "application/octet-stream"}
-        return _item(await self._settled(self._call("PUT", url, content=content, headers=headers)))
+        # OneDrive may carry out what it has received after the connection is gone.
+        return _item(await settled(self._call("PUT", url, content=content, headers=headers)))
 
     async def rename(self, address: str, name: str) -> Item:
         """
         Give the file another name, if that is free.
         """
         wanted = {"name": name, "@microsoft.graph.conflictBehavior": "fail"}
-        return _item(await self._settled(self._call("PATCH", address, document=wanted)))
+        return _item(await settled(self._call("PATCH", address, document=wanted)))
 
     async def delete(self, address: str) -> None:
         """
         Delete the file, past the recycle bin where that is so (`purges`).
         """
         if not self.purges:
-            await self._settled(self._call("DELETE", address))
+            await settled(self._call("DELETE", address))
             return
         try:
-            await self._settled(self._call("POST", f"{address}/permanentDelete"))
+            await settled(self._call("POST", f"{address}/permanentDelete"))
         except Unsupported as exc:
             # To the recycle bin without a word would make the receipt of an erasure say what is not so.
             raise Misconfigured(
@@ -210,7 +208,7 @@ class Graph:
         None: that cannot be said, and `position` is to be asked.
         """
         headers = {"Content-Range": f"bytes {start}-{start + len(part) - 1}/{total}"}
-        status, told = await self._settled(
+        status, told = await settled(
             self._transfer("PUT", url, accept=_UNCLEAR, content=part, headers=headers)
         )
         if status in _UNCLEAR:
@@ -228,7 +226,7 @@ class Graph:
         """
         Drop an upload; return False if there is no such (any more).
         """
-        status, _ = await self._settled(self._transfer("DELETE", url, accept=_UNCLEAR))
+        status, _ = await settled(self._transfer("DELETE", url, accept=_UNCLEAR))
         return status not in _UNCLEAR
 
     # Downloads
@@ -364,24 +362,6 @@ class Graph:
             raise Misconfigured("OneDrive gave a URL without TLS.")
         return str(url)
 
-    async def _settled(self, call: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """
-        Return what *call* returns; if cancelled, first wait a while for it to end.
-
-        OneDrive may carry out what it has received after the connection is gone.
-        So what the caller does next would be overtaken, if it did not wait for the answer.
-        """
-        task = asyncio.ensure_future(call)
-        task.add_done_callback(_look_at)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            try:
-                await asyncio.wait([task], timeout=_SETTLE_S)
-            finally:
-                task.cancel()
-            raise
-
 
 async def _slices(content: bytes) -> AsyncGenerator[bytes, None]:
     view = memoryview(content)
@@ -397,12 +377,6 @@ def _failure(status: int, headers: Any, body: bytes) -> BackendError:
     if 300 <= status < 400:
         return Misconfigured(f"OneDrive answered {status}: it is somewhere else.", provider_code=str(status))
     return refusal(status, headers, body)
-
-
-def _look_at(task: asyncio.Future[Any]) -> None:
-    # After a cancellation nobody else is left to hear of an error.
-    if not task.cancelled():
-        task.exception()
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 A bucket in the contract's words; the calls themselves are in `client`.
 """
 
-import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +12,6 @@ from datetime import timedelta
 from gateway.api import (
     Backend,
     BackendContext,
-    BackendError,
     BlobKey,
     BlobRef,
     BlobSource,
@@ -29,6 +27,9 @@ from gateway.api import (
     Traits,
     Unsupported,
     as_blob_key,
+    drop_put,
+    no_pieces,
+    parts_of,
 )
 from gateway_s3.client import Bucket, Found, Part, open_bucket
 from gateway_s3.settings import MAX_PARTS, S3Settings
@@ -223,7 +224,7 @@ class S3Backend:
         size = body.size
         async with (
             body.open() as pieces,
-            aclosing(_parts(key, pieces, size, self._settings.part_size)) as parts,
+            aclosing(parts_of(key, pieces, size, self._settings.part_size)) as parts,
         ):
             first = await anext(parts)
             if size <= self._settings.part_size:
@@ -237,13 +238,14 @@ class S3Backend:
                 async for part in parts:
                     session = await self._puts.append(session, part)
             except BaseException:
-                await self._drop(session)
+                # What goes wrong with that is for the bucket's lifecycle rule.
+                await drop_put(self._puts, session)
                 raise
         try:
             return await self._puts.commit(session)
         except (Conflict, IntegrityMismatch):
             # Refused for certain. After any other error the store may be at it still, and an abort take its parts away.
-            await self._drop(session)
+            await drop_put(self._puts, session)
             raise
 
     @asynccontextmanager
@@ -308,7 +310,7 @@ class S3Backend:
         # HTTP has no empty ranges.
         if start > (await self._look(key)).size:
             raise IntegrityMismatch(f"Blob {key} ends before byte {start}.")
-        yield _no_pieces()
+        yield no_pieces()
 
     async def _look(self, key: BlobKey) -> Found:
         found = await self._bucket.look(self._name(key))
@@ -316,17 +318,6 @@ class S3Backend:
             await self._bucket.require()
             raise NotFound(f"There is no blob {key}.")
         return found
-
-    async def _drop(self, session: PutSession) -> None:
-        """
-        Abort, even if cancelled; what goes wrong with that is for the bucket's lifecycle rule.
-        """
-        task = asyncio.ensure_future(self._puts.abort(session))
-        try:
-            await asyncio.shield(task)
-        except BackendError:
-            # The first error is the one to tell.
-            return
 
     def _name(self, key: BlobKey) -> str:
         return self._settings.prefix + as_blob_key(key)
@@ -342,29 +333,3 @@ async def connect(context: BackendContext, settings: S3Settings) -> AsyncIterato
     """
     async with open_bucket(settings, context.addresses) as bucket:
         yield S3Backend(bucket, settings)
-
-
-async def _parts(
-    key: BlobKey, pieces: AsyncIterator[bytes], size: int, part_size: int
-) -> AsyncGenerator[bytes, None]:
-    """
-    Gather *pieces* into parts of one size, at least one; the last part comes when the length has been compared.
-    """
-    part = bytearray()
-    received = 0
-    async for piece in pieces:
-        received += len(piece)
-        if received > size:
-            raise IntegrityMismatch(f"The source of blob {key} gives more than its {size} bytes.")
-        part += piece
-        while len(part) > part_size:
-            yield bytes(part[:part_size])
-            del part[:part_size]
-    if received < size:
-        raise IntegrityMismatch(f"The source of blob {key} ends after {received} of {size} bytes.")
-    yield bytes(part)
-
-
-async def _no_pieces() -> AsyncIterator[bytes]:
-    return
-    yield b""

@@ -4,7 +4,7 @@ A bucket, and the calls of aiobotocore that work on it; what the library brings 
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +30,7 @@ from gateway.api import (
     SessionLost,
     Transient,
     Unsupported,
+    settled,
     translated,
 )
 from gateway_s3.errors import classify
@@ -39,9 +40,6 @@ from gateway_s3.settings import S3Settings
 ResultT = TypeVar("ResultT")
 
 PIECE_SIZE: Final = 1 << 20
-
-_SETTLE_S: Final = 5.0
-"""How long a cancelled call waits for the answer to what it has sent already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +142,12 @@ class Bucket:
         Store *content*, if the name is free.
         """
         sums = _sums(content, sha256=self._settings.sends_sha256)
-        answer = await self._settled(
+        # A store may carry out what it has received after the connection is gone.
+        answer = await settled(
             self._call("put_object", Key=name, Body=content, **sums, **self._create_only, **self._encryption)
         )
         if not agrees(answer, md5_of(content).hex(), sums.get("ChecksumSHA256")):
-            await self._settled(self.purge(name))
+            await settled(self.purge(name))
             raise IntegrityMismatch(f"The store has other bytes under {name} than were sent.")
 
     @asynccontextmanager
@@ -291,7 +290,7 @@ class Bucket:
         for entry, part in zip(listed, parts, strict=True):
             if part.sha256 is not None:
                 entry["ChecksumSHA256"] = part.sha256
-        answer = await self._settled(
+        answer = await settled(
             self._call(
                 "complete_multipart_upload",
                 Key=name,
@@ -302,7 +301,7 @@ class Bucket:
         )
         tag = tag_of_parts([part.etag for part in parts])
         if not agrees(answer, tag, sha256_of_parts([part.sha256 for part in parts])):
-            await self._settled(self.purge(name))
+            await settled(self.purge(name))
             raise IntegrityMismatch(f"The store has made something else of the parts of {name}.")
 
     async def abort(self, name: str, upload: str) -> None:
@@ -351,7 +350,7 @@ class Bucket:
     async def _delete(self, name: str, version: str | None) -> None:
         which = {} if version is None else {"VersionId": version}
         with suppress(NotFound):
-            await self._settled(self._call("delete_object", Key=name, **which))
+            await settled(self._call("delete_object", Key=name, **which))
 
     async def _speak_up(self) -> None:
         """
@@ -363,24 +362,6 @@ class Bucket:
     async def _call(self, operation: str, **parameters: Any) -> Any:
         with translated(partial(classify, to_mend=self._to_mend)):
             return await getattr(self._client, operation)(Bucket=self._settings.bucket, **parameters)
-
-    async def _settled(self, call: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """
-        Return what *call* returns; if cancelled, first wait a while for it to end.
-
-        A store may carry out what it has received after the connection is gone.
-        So what the caller does next would be overtaken, if it did not wait for the answer.
-        """
-        task = asyncio.ensure_future(call)
-        task.add_done_callback(_look_at)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            try:
-                await asyncio.wait([task], timeout=_SETTLE_S)
-            finally:
-                task.cancel()
-            raise
 
 
 @asynccontextmanager
@@ -447,12 +428,6 @@ def _stay_in_region(params: dict[str, Any], **_: Any) -> None:
     # Otherwise the library answers a redirect by asking where the bucket is and trying again there;
     # and where that question is redirected as well, it asks without end.
     params["context"].setdefault("s3_redirect", {})["redirected"] = True
-
-
-def _look_at(task: asyncio.Future[Any]) -> None:
-    # After a cancellation nobody else is left to hear of an error.
-    if not task.cancelled():
-        task.exception()
 
 
 def _sums(content: bytes, *, sha256: bool) -> dict[str, str]:

@@ -29,9 +29,10 @@ from gateway.api import (
     Transient,
     Unsupported,
     as_blob_key,
+    settled,
     translated,
 )
-from gateway_sftp.calls import SETTLE_S, settled, together
+from gateway_sftp.calls import together
 from gateway_sftp.errors import FAILURE, classify
 from gateway_sftp.settings import SftpSettings
 
@@ -40,6 +41,9 @@ ResultT = TypeVar("ResultT")
 PIECE_SIZE: Final = 1 << 20
 
 _KEEPALIVES: Final = 3
+
+_CLOSE_S: Final = 5.0
+"""How long a connection is waited for to end."""
 
 _UNFINISHED: Final = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{16}", re.ASCII)
 _LOST: Final = (asyncssh.DisconnectError, asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost)
@@ -104,7 +108,7 @@ class Server:
         if self._connection is not None:
             self._connection.close()
             with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLE_S):
+                async with asyncio.timeout(_CLOSE_S):
                     await self._connection.wait_closed()
             self._connection.abort()
 
