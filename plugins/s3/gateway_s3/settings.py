@@ -50,7 +50,11 @@ class S3Settings:
     """
 
     part_size: int = 8 << 20
-    """Bytes of one part; a blob of at most that many is put in one request. Each put holds one part in memory."""
+    """
+    Bytes of one part; a blob of at most that many is put in one request.
+
+    Each put holds one part in memory, and while it is sent the HTTP library a copy of it.
+    """
 
     conditional_puts: bool = True
     """
