@@ -57,7 +57,7 @@ WRONG = [
     ),
     ("backend", "...", "context.refresh_token", "test_no_refresh_token_is_touched_outside_of_oauth"),
     ("backend", "...", "context['refresh_token']", "test_no_refresh_token_is_touched_outside_of_oauth"),
-    ("backend", "...", "await asyncio.sleep(1)", "test_it_does_not_sleep"),
+    ("backend", "...", "await asyncio.sleep(delay)", "test_it_does_not_sleep"),
 ]
 """Module, what is replaced in it, by what, and the test that then fails."""
 

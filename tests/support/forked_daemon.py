@@ -22,6 +22,7 @@ from typing import Final
 from gateway.app import Console, open_console
 from gateway.base.ids import UserId
 from gateway.settings import Settings
+from tests.support.waiting import until
 
 _IMPORTED: Final = [
     "aiosqlite",
@@ -115,23 +116,23 @@ class ForkedDaemon:
         Raises:
             DaemonEnded: it ended instead.
         """
-        async with asyncio.timeout(60):
-            while True:
-                text = self._log.read_bytes()[self._log_start :].decode() if self._log.exists() else ""
-                if found := re.search(r"Listening on (http://\S+:(\d+)) ", text):
-                    self.url, self._port = found.group(1), int(found.group(2))
-                    return
-                if not self.is_running:
-                    raise DaemonEnded(self.wait(), self._log.read_bytes()[self._log_start :].decode())
-                await asyncio.sleep(0.005)
+
+        def listens() -> bool:
+            text = self._log.read_bytes()[self._log_start :].decode() if self._log.exists() else ""
+            if found := re.search(r"Listening on (http://\S+:(\d+)) ", text):
+                self.url, self._port = found.group(1), int(found.group(2))
+            elif not self.is_running:
+                raise DaemonEnded(self.wait(), self._log.read_bytes()[self._log_start :].decode())
+            return found is not None
+
+        await until(listens, within_s=60)
 
     async def stopped(self) -> None:
         """
         Return once a process that was spawned *stopped* is.
         """
-        async with asyncio.timeout(30):
-            while "\nState:\tT" not in Path(f"/proc/{self.pid}/status").read_text():  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.005)
+        status = Path(f"/proc/{self.pid}/status")
+        await until(lambda: "\nState:\tT" in status.read_text())
 
     def go_on(self) -> None:
         """

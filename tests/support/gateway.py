@@ -2,7 +2,6 @@
 A gateway to test against: in this process on a real socket, or a daemon of its own that can be killed.
 """
 
-import asyncio
 import re
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from gateway.app import Gateway, open_gateway, start_serving
 from gateway.base.clock import Clock, SystemClock
 from gateway.base.ids import UserId
 from gateway.settings import Settings, passed_environment
+from tests.support.waiting import until
 
 TUS = {"Tus-Resumable": "1.0.0"}
 APPEND = {**TUS, "Content-Type": "application/offset+octet-stream"}
@@ -134,15 +134,17 @@ class Daemon:
             stdout=self._log,
             env=self._environment,
         )
-        async with asyncio.timeout(60):
-            while True:
-                text = log.read_bytes()[before:].decode()
-                if found := re.search(r"Listening on (http://\S+)", text):
-                    self.url = found.group(1)
-                    return
-                if self._process.poll() is not None:
-                    raise RuntimeError(f"the daemon ended with {self._process.returncode}:\n{text}")
-                await asyncio.sleep(0.01)
+        process = self._process
+
+        def listens() -> bool:
+            text = log.read_bytes()[before:].decode()
+            if found := re.search(r"Listening on (http://\S+)", text):
+                self.url = found.group(1)
+            elif process.poll() is not None:
+                raise RuntimeError(f"the daemon ended with {process.returncode}:\n{text}")
+            return found is not None
+
+        await until(listens, within_s=60)
 
     def kill(self) -> None:
         """
