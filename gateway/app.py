@@ -24,7 +24,8 @@ from gateway.base.errors import ConfigurationError
 from gateway.catalog.jobs import enqueue_job, release_leases, wake_jobs_of_place
 from gateway.catalog.placements import blobs_at
 from gateway.catalog.uploads import spooled_ids
-from gateway.database import Database, migrate
+from gateway.console import open_databases
+from gateway.database import Database
 from gateway.http.context import CONTEXT, Context
 from gateway.http.metrics import Metrics
 from gateway.http.middleware import create_middleware
@@ -49,7 +50,7 @@ from gateway.services.linking import LinkingService
 from gateway.services.moving import MoveService
 from gateway.services.oauth import TokenEndpoint
 from gateway.services.placement import PlacementService
-from gateway.services.places import HOME, NoPlaces
+from gateway.services.places import HOME
 from gateway.services.playback import LiveReads, PlaybackService
 from gateway.services.purging import PurgeService
 from gateway.services.putting import BlobPutter, PartBudget
@@ -126,22 +127,6 @@ class Links:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Console:
-    """
-    What commands work with: beside a running daemon, or alone.
-
-    *is_alone* says that no daemon runs on this data directory, and none can start before the command has ended.
-    """
-
-    settings: Settings
-    catalog: Database
-    keyring: Keyring
-    accounts: AccountService
-    erasure: ErasureService
-    is_alone: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
     """
     What commands work with that look at the places themselves.
@@ -170,7 +155,7 @@ async def open_gateway(
     directory.prepare()
     async with AsyncExitStack() as stack:
         stack.enter_context(await _locked(directory))
-        catalog, keys = await _databases(settings, stack)
+        catalog, keys = await open_databases(settings, stack)
         keyring = await Keyring.open(
             keys, FileRootStore(directory.root), clock, block_size=settings.keyring.index_block
         )
@@ -269,41 +254,6 @@ async def open_gateway(
 
 
 @asynccontextmanager
-async def open_console(settings: Settings) -> AsyncIterator[Console]:
-    """
-    Open what commands need: the databases and the keys, beside a running daemon or alone.
-
-    Raises:
-        RefusesToServe: the keys say that going on would do harm.
-    """
-    clock = SystemClock()
-    directory = DataDirectory(settings.data_dir)
-    directory.prepare()
-    roots = FileRootStore(directory.root)
-    async with AsyncExitStack() as stack:
-        lock = directory.try_lock()
-        if lock is not None:
-            stack.enter_context(lock)
-        catalog, keys = await _databases(settings, stack)
-        opened = Keyring.open if lock is not None else Keyring.attach
-        # A command hands out no indexes: a block of one burns nothing.
-        keyring = await opened(keys, roots, clock, block_size=1)
-        stack.push_async_callback(keyring.close)
-        spool = Spool.open(directory.spool, min_free_bytes=0, max_bytes=0, threads=1)
-        stack.callback(spool.close)
-        places = NoPlaces()
-        purging = PurgeService(catalog, spool, places, clock)
-        yield Console(
-            settings=settings,
-            catalog=catalog,
-            keyring=keyring,
-            accounts=AccountService(catalog, keyring, clock),
-            erasure=ErasureService(catalog, keyring, purging, places, LiveReads(), clock, WorkBell()),
-            is_alone=lock is not None,
-        )
-
-
-@asynccontextmanager
 async def open_reach(settings: Settings) -> AsyncIterator[Reach]:
     """
     Open what commands need that speak to the places themselves, beside a running daemon or alone.
@@ -316,7 +266,7 @@ async def open_reach(settings: Settings) -> AsyncIterator[Reach]:
     directory = DataDirectory(settings.data_dir)
     directory.prepare()
     async with AsyncExitStack() as stack:
-        catalog, keys = await _databases(settings, stack)
+        catalog, keys = await open_databases(settings, stack)
         keyring = await Keyring.attach(keys, FileRootStore(directory.root), clock, block_size=1)
         stack.push_async_callback(keyring.close)
         spool = Spool.open(directory.spool, min_free_bytes=0, max_bytes=0, threads=1)
@@ -402,23 +352,6 @@ async def _locked(directory: DataDirectory) -> DataDirectoryLock:
             raise directory.refusal()
         await asyncio.sleep(0.1)
     return lock
-
-
-async def _databases(settings: Settings, stack: AsyncExitStack) -> tuple[Database, Database]:
-    """
-    Connect both databases and bring them to the current tables.
-    """
-    catalog = await Database.connect(
-        settings.catalog_url, schema=settings.data.catalog_schema, pool_size=settings.data.pool_size
-    )
-    stack.push_async_callback(catalog.close)
-    keys = await Database.connect(
-        settings.keys_url, schema=settings.data.keys_schema, pool_size=settings.data.pool_size
-    )
-    stack.push_async_callback(keys.close)
-    await migrate(catalog, "gateway.catalog.migrations")
-    await migrate(keys, "gateway.keyring.migrations")
-    return catalog, keys
 
 
 async def _links(

@@ -40,8 +40,8 @@ def list_all(config: Path | None, data_dir: Path | None, as_json: bool) -> None:
 async def _list(settings: Settings) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
-    from gateway.app import open_console
     from gateway.catalog.jobs import list_jobs
+    from gateway.console import open_console
     from gateway.http.shapes import format_time
 
     async with open_console(settings) as console, console.catalog.read() as connection:
@@ -65,8 +65,8 @@ def retry(config: Path | None, data_dir: Path | None, all_parked: bool, job_id: 
 
 
 async def _retry(settings: Settings, job_id: str | None) -> int:
-    from gateway.app import open_console
     from gateway.catalog.jobs import retry_parked_jobs
+    from gateway.console import open_console
 
     async with open_console(settings) as console, console.catalog.write() as connection:
         return await retry_parked_jobs(connection, job_id)

@@ -68,8 +68,8 @@ def linked_place(settings: Settings, kind: str, link_id: str) -> Opening:
 
 
 async def _require_link(settings: Settings, kind: str, link_id: str) -> None:
-    from gateway.app import open_console
     from gateway.catalog.links import get_link
+    from gateway.console import open_console
 
     async with open_console(settings) as console, console.catalog.read() as connection:
         link = await get_link(connection, link_id)

@@ -34,7 +34,7 @@ def keys(config: Path | None, data_dir: Path | None) -> None:
 
 
 async def _keys(settings: Settings) -> list[bytes]:
-    from gateway.app import open_console
+    from gateway.console import open_console
 
     async with open_console(settings) as console:
         return await console.keyring.public_keys()

@@ -34,7 +34,7 @@ def new(config: Path | None, data_dir: Path | None, lifetime: int | None, user_i
 
 
 async def _new(settings: Settings, user_id: str, lifetime_s: int) -> str:
-    from gateway.app import open_console
+    from gateway.console import open_console
 
     async with open_console(settings) as console:
         secret = await console.accounts.new_token(UserId(user_id), lifetime_s=lifetime_s)
@@ -58,7 +58,7 @@ def revoke(config: Path | None, data_dir: Path | None, user_id: str | None, toke
 
 
 async def _revoke(settings: Settings, user_id: str | None, token_text: str | None) -> int:
-    from gateway.app import open_console
+    from gateway.console import open_console
 
     async with open_console(settings) as console:
         if user_id is not None:

@@ -36,7 +36,7 @@ def add(config: Path | None, data_dir: Path | None, name: str, phone: str | None
 
 
 async def _add(settings: Settings, name: str, phone: str | None, email: str | None) -> str:
-    from gateway.app import open_console
+    from gateway.console import open_console
 
     async with open_console(settings) as console:
         return await console.accounts.add_user(name=name, phone=phone, email=email)
@@ -66,7 +66,7 @@ def list_users(config: Path | None, data_dir: Path | None, as_json: bool) -> Non
 
 
 async def _list(settings: Settings) -> list[dict[str, Any]]:
-    from gateway.app import open_console
+    from gateway.console import open_console
     from gateway.http.shapes import format_time
 
     async with open_console(settings) as console:
@@ -105,7 +105,7 @@ def erase(config: Path | None, data_dir: Path | None, yes: bool, user_id: str) -
 async def _erase(settings: Settings, user_id: str) -> Any:
     import msgspec
 
-    from gateway.app import open_console
+    from gateway.console import open_console
     from gateway.http.shapes import erasure_document
 
     async with open_console(settings) as console:

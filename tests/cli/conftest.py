@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.app import open_console
 from gateway.base.ids import UserId
+from gateway.console import open_console
 from gateway.settings import Settings, passed_environment
 from tests.support.forked_command import run_forked
 from tests.support.gateway import Daemon

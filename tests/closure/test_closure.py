@@ -19,9 +19,9 @@ from tests.support.postgres import PostgresServer
 
 PARTS = 2
 """For two test processes at once."""
-PROGRAMS = 110
+PROGRAMS = 40
 """In each part."""
-PROGRAMS_ON_POSTGRESQL = 20
+PROGRAMS_ON_POSTGRESQL = 8
 
 
 def run_programs(count: int, make_world: Callable[[Path], World]) -> None:

@@ -18,12 +18,13 @@ from typing import Any, Literal
 
 import aiohttp
 
-from gateway.app import Console, Gateway, open_console, open_gateway, start_serving
+from gateway.app import Gateway, open_gateway, start_serving
 from gateway.base.errors import RefusesToServe
 from gateway.base.ids import RecordingId, UserId
 from gateway.catalog.jobs import list_jobs
 from gateway.catalog.uploads import get_upload
 from gateway.catalog.users import User
+from gateway.console import Console, open_console
 from gateway.http.context import Context
 from gateway.keyring.errors import KeyringError
 from gateway.services.bodies import Append

@@ -2,14 +2,17 @@
 The whole way: link three clouds and a bucket, keep copies there, lose one, hear it, mend it, erase it.
 """
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from gateway.base.ids import RecordingId
+from gateway.catalog.placements import placements_of
 from gateway.testing.sources import pattern
 from tests.clouds.conftest import KINDS
-from tests.clouds.world import world
+from tests.clouds.world import LinkedAccount, World, world
 from tests.emulators.cloud import Cloud
 
 # How the test hands megabytes to aiohttp is its own affair.
@@ -35,8 +38,9 @@ async def test_four_copies_one_lost_one_damaged_mended_and_all_erased(
         assert CONTENT == (await phone.audio(recording)).body
 
         # One is deleted by its owner's hand, another rots, and what is heard is whole all the same.
-        accounts[0].cloud.delete_by_hand(accounts[0].account, accounts[0].keys[0])
-        accounts[1].cloud.damage(accounts[1].account, accounts[1].keys[0])
+        lost, rotten = await _asked_first(there, recording, accounts)
+        lost.cloud.delete_by_hand(lost.account, lost.keys[0])
+        rotten.cloud.damage(rotten.account, rotten.keys[0])
         answer = await phone.audio(recording, {"Range": "bytes=8000000-16000000"})
         assert (206, CONTENT[8_000_000:16_000_001]) == (answer.status, answer.body)
 
@@ -61,3 +65,16 @@ async def test_four_copies_one_lost_one_damaged_mended_and_all_erased(
             f"s3:{links[3]}": "purged",
         } == told
         assert [] == await there.jobs()
+
+
+async def _asked_first(
+    there: World, recording: str, accounts: Sequence[LinkedAccount]
+) -> tuple[LinkedAccount, LinkedAccount]:
+    """
+    Return the two accounts that a listener is given bytes from before any other.
+    """
+    async with there.served.gateway.context.catalog.read() as connection:
+        placements = await placements_of(connection, RecordingId(uuid.UUID(recording)))
+    order = [placement.backend for placement in placements]
+    first, second, *_ = sorted(accounts, key=lambda account: order.index(account.link_id))
+    return first, second

@@ -16,7 +16,7 @@ from tests.crash import aftermath
 from tests.crash.phones import Account, Network, Phone, check_promises
 from tests.support.forked_daemon import ForkedDaemon, forked_daemon
 
-KILLS: Final = {"sqlite": 30, "postgresql": 10}
+KILLS: Final = {"sqlite": 15, "postgresql": 6}
 ACCOUNTS: Final = 2
 PHONES_EACH: Final = 2
 

@@ -19,9 +19,9 @@ import aiohttp
 import pytest
 from sqlalchemy import select
 
-from gateway.app import Console, open_console
 from gateway.base.ids import KeySlot
 from gateway.catalog import tables
+from gateway.console import Console, open_console
 from gateway.crypto.keys import subkey
 from gateway.settings import Settings, passed_environment
 from tests.support.gateway import Daemon, running_daemon

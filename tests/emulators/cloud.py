@@ -161,7 +161,7 @@ class Cloud:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"cloud-{self.kind}", daemon=True)
         self._runner: web.AppRunner | None = None
-        self._leaving = asyncio.Event()
+        self._stalled = asyncio.Event()
 
     # What a provider's emulator brings
 
@@ -261,7 +261,7 @@ class Cloud:
             if effect is Effect.CUT_BEFORE:
                 return _cut(request)
             if effect is Effect.STALL:
-                await self._leaving.wait()
+                await self._stalled.wait()
                 return _cut(request)
             if fault is not None and effect is Effect.THROTTLE:
                 return await self._refused(request, self.throttled(fault.amount))
@@ -312,13 +312,18 @@ class Cloud:
         self.add_routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
+        self.faults.on_clear = lambda: self._loop.call_soon_threadsafe(self._let_stalled_go)
         site = web.TCPSite(self._runner, "127.0.0.1", self._wanted_port)
         await site.start()
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://{host}:{port}"
 
+    def _let_stalled_go(self) -> None:
+        self._stalled.set()
+        self._stalled = asyncio.Event()
+
     async def _stop(self) -> None:
-        self._leaving.set()
+        self._let_stalled_go()
         assert self._runner is not None
         await self._runner.cleanup()
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]

@@ -10,6 +10,7 @@ Where one request both brings the last bytes and commits, it is an ``append``.
 import enum
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -25,7 +26,7 @@ class Effect(enum.Enum):
     THROTTLE = "too many requests"
     FAIL = "an internal error of the provider"
     EXPIRE_TOKEN = "the access token is not valid any more"
-    STALL = "no answer comes until the client goes"
+    STALL = "no answer comes until the client goes, or until faults are cleared"
 
 
 @dataclass
@@ -58,6 +59,8 @@ class Faults:
         self._ordered: list[_Ordered] = []
         self.requests: Counter[str] = Counter()
         """How many requests of each operation came in, faulty ones too."""
+        self.on_clear: Callable[[], object] = lambda: None
+        """Called after what was ordered is forgotten."""
 
     def order(
         self, operation: str, effect: Effect, *, times: int = 1, after: int = 0, amount: int = 0
@@ -70,10 +73,11 @@ class Faults:
 
     def clear(self) -> None:
         """
-        Forget what was ordered.
+        Forget what was ordered; requests that stall come to their end.
         """
         with self._lock:
             self._ordered.clear()
+        self.on_clear()
 
     @property
     def are_spent(self) -> bool:

@@ -26,27 +26,27 @@ RIGHT = [
     "Table",
     "Profile",
 ]
+WRONG_AMONG_OTHERS = {
+    mutant.__name__ + AMONG_OTHERS: test for mutant, test in MUTANTS.items() if mutant is not ReadsInOnePiece
+}
 WRONG = {
     **{mutant.__name__: test for mutant, test in MUTANTS.items()},
-    **{
-        mutant.__name__ + AMONG_OTHERS: test
-        for mutant, test in MUTANTS.items()
-        if mutant is not ReadsInOnePiece
-    },
     **{mutant.__name__: test for mutant, test in FAULT_MUTANTS.items()},
     **{suite.__name__.removeprefix("Test"): test for suite, test in every_table.MUTANTS.items()},
 }
+WITHOUT_LONG = " or ".join([f"not {AMONG_OTHERS}", *(name for name in RIGHT if name.endswith(AMONG_OTHERS))])
 Failures = dict[str, set[str]]
 
 
 @pytest.fixture(scope="module")
-def failures(tmp_path_factory: pytest.TempPathFactory) -> Failures:
+def failures(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Failures:
     report = tmp_path_factory.mktemp("kit") / "report.xml"
     files = [Path(__file__).with_name(name) for name in ("every_mutant.py", "every_table.py")]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist"),
             *(f"--junitxml={report}", *files),
+            *([] if pytestconfig.getoption("--torture") else ["-k", WITHOUT_LONG]),
         ],
         cwd=ROOT,
         capture_output=True,
@@ -71,3 +71,9 @@ def test_what_is_right_passes_everything(failures: Failures, right: str) -> None
 @pytest.mark.parametrize("wrong", WRONG)
 def test_what_is_wrong_fails_the_test_meant_for_it_and_only_that(failures: Failures, wrong: str) -> None:
     assert {WRONG[wrong]} == failures[wrong]
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("wrong", WRONG_AMONG_OTHERS)
+def test_among_others_too_it_fails_that_test_and_only_that(failures: Failures, wrong: str) -> None:
+    assert {WRONG_AMONG_OTHERS[wrong]} == failures[wrong]

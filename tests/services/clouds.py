@@ -3,7 +3,7 @@ Linked accounts in memory, beside a gateway's own home: each can fail, be full, 
 """
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -33,6 +33,7 @@ class Cloud(MemoryBackend):
         lost_answers: raised by the next of them after it was done.
         outage: raised by every call.
         sent: bytes that came in parts.
+        meanwhile: awaited once each, and taken away, while the next calls that bring parts or finish are on their way.
     """
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class Cloud(MemoryBackend):
         self.recoverable_for: timedelta | None = timedelta(0)
         self.largest: int | None = None
         self.sent = 0
+        self.meanwhile: list[Callable[[], Awaitable[object]]] = []
 
     @property
     def traits(self) -> Traits:
@@ -73,6 +75,10 @@ class Cloud(MemoryBackend):
     def after(self) -> None:
         if self.lost_answers:
             raise self.lost_answers.pop(0)
+
+    async def something_happens(self) -> None:
+        if self.meanwhile:
+            await self.meanwhile.pop(0)()
 
     async def put(self, key: BlobKey, body: BlobSource) -> BlobRef:
         self.before()
@@ -106,6 +112,7 @@ class _Puts(MemoryPuts):
         self._cloud = cloud
 
     async def append(self, session: PutSession, part: bytes) -> PutSession:
+        await self._cloud.something_happens()
         self._cloud.before()
         self._cloud.sent += len(part)
         session = await super().append(session, part)
@@ -113,6 +120,7 @@ class _Puts(MemoryPuts):
         return session
 
     async def commit(self, session: PutSession) -> BlobRef:
+        await self._cloud.something_happens()
         self._cloud.before()
         ref = await super().commit(session)
         self._cloud.after()

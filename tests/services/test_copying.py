@@ -204,31 +204,25 @@ async def test_nothing_that_does_not_open_is_copied(served: Served) -> None:
     assert [] == cloud.keys
 
 
-async def test_an_erasure_in_the_middle_of_a_copy_leaves_nothing(served: Served) -> None:
+@pytest.mark.parametrize("parts", [0, 1, 2], ids=lambda parts: f"after-{parts}-parts")
+async def test_an_erasure_in_the_middle_of_a_copy_leaves_nothing(served: Served, parts: int) -> None:
     phone, _, [cloud] = await linked(served, 1)
     recording = await phone.record(CONTENT)
-    append = _erase_at_the_second_part(cloud, phone, recording)
+    erased = []
+
+    async def nothing() -> None:
+        pass
+
+    async def erase() -> None:
+        erased.append(await phone.erase(recording))
+
+    cloud.meanwhile = [*[nothing] * parts, erase]
     await worked(served)
 
-    assert append
+    assert erased
     assert ([], {}) == (cloud.keys, cloud.place.incoming)
     assert [] == await jobs(served)
     assert "purged" == (await phone.erase(recording)).document["state"]
-
-
-def _erase_at_the_second_part(cloud: Cloud, phone: Phone, recording: str) -> list[int]:
-    parts: list[int] = []
-    before = cloud.before
-
-    def erasing() -> None:
-        before()
-        parts.append(cloud.sent)
-        if len(parts) == 2:
-            erasures.append(asyncio.ensure_future(phone.erase(recording)))
-
-    erasures: list[asyncio.Future[object]] = []
-    cloud.before = erasing  # type: ignore[method-assign]
-    return parts
 
 
 async def test_copies_of_the_same_recording_made_twice_at_once_are_one(served: Served) -> None:

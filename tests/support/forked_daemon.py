@@ -19,8 +19,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Final
 
-from gateway.app import Console, open_console
 from gateway.base.ids import UserId
+from gateway.console import Console, open_console
 from gateway.settings import Settings
 from tests.support.waiting import until
 

@@ -15,12 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.settings import passed_environment
 from tests.support.s3_store import NoStore, S3Store, free_ports, killed_with_us
 
 ACCESS_KEY_ID: Final = "test"
 SECRET_ACCESS_KEY: Final = "test-secret-key"
 _GRPC_OFFSET: Final = 10_000
 """Each port's gRPC lies so far above it."""
+_VOLUMES: Final = 100_000
+"""
+How many volumes it may have. Each bucket gets its own, and what it would choose by itself depends on the disk's
+free space: tests would then fail on the smaller machine, at the bucket that is one too many.
+"""
+_GROWTH: Final = {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"}
+"""One volume for a bucket at a time, not seven: each is a few files to make."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ def running_seaweedfs() -> Iterator[SeaweedFS]:
             server = subprocess.Popen(
                 [program, *_arguments(folder, master, volume, filer, s3)],
                 cwd=folder,
+                env={**passed_environment(), **_GROWTH},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -87,7 +96,7 @@ def _arguments(folder: Path, master: int, volume: int, filer: int, s3: int) -> l
         "-master.electionTimeout=1s",
         "-master.volumeSizeLimitMB=64",
         f"-volume.port={volume}",
-        "-volume.max=0",
+        f"-volume.max={_VOLUMES}",
         "-volume.preStopSeconds=0",
         "-filer",
         f"-filer.port={filer}",

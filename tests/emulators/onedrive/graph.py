@@ -171,7 +171,7 @@ class GraphEmulator(Cloud):
         self.transfers.url = f"http://{host}:{port}"
 
     async def _stop(self) -> None:
-        self._leaving.set()
+        self._let_stalled_go()
         assert self._transfer_runner is not None
         await self._transfer_runner.cleanup()
         await super()._stop()
