@@ -37,6 +37,7 @@ from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
 from gateway.services.expiry import UploadExpiry
 from gateway.services.holders import Holders
+from gateway.services.leaf_choice import UnusedLeaves
 from gateway.services.link_connections import Connector, provider_session
 from gateway.services.link_health import LinkHealth
 from gateway.services.link_kinds import LinkKinds
@@ -57,11 +58,12 @@ from gateway.services.putting import BlobPutter, PartBudget
 from gateway.services.recordings import RecordingService
 from gateway.services.routing import RoutingService
 from gateway.services.uploads import UploadService
+from gateway.services.whole_uploads import WholeUploads
 from gateway.services.work import WorkBell
 from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.web.pages import add_pages
-from gateway.workers.jobs import Handler, JobWorker, copy_handlers, job_handlers
+from gateway.workers.jobs import Handler, JobDesk, JobWorker, copy_handlers, job_handlers
 from gateway.workers.scrubber import Scrubber
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.sweeper import UploadSweeper
@@ -177,6 +179,7 @@ async def open_gateway(
         putter = BlobPutter(catalog, keyring, PartBudget(settings.placement.part_memory_bytes))
         purging = PurgeService(catalog, spool, places, clock)
         placement = PlacementService(catalog, keyring, spool, places, putter, purging, clock, bell)
+        stack.push_async_callback(placement.close)
         copies = CopyService(
             catalog, keyring, spool, places, putter, purging, clock, bell, default_route=default_route
         )
@@ -184,9 +187,11 @@ async def open_gateway(
         erasure = ErasureService(catalog, keyring, purging, places, reads, clock, bell)
         holders = Holders(handover_timeout_s=settings.uploads.handover_timeout_s)
         expiry = UploadExpiry(catalog, holders, clock, bell, settings.uploads)
+        leaves = UnusedLeaves(catalog, keyring)
         uploads = UploadService(
             catalog,
             keyring,
+            leaves,
             spool,
             clock,
             bell,
@@ -196,6 +201,19 @@ async def open_gateway(
             default_route=default_route,
             on_received=metrics.received_bytes.inc,
         )
+        whole_uploads = WholeUploads(
+            catalog,
+            keyring,
+            leaves,
+            spool,
+            clock,
+            bell,
+            holders,
+            settings.uploads,
+            default_route=default_route,
+            on_received=metrics.received_bytes.inc,
+        )
+        stack.push_async_callback(whole_uploads.close)
 
         moves = MoveService(catalog, copies, purging, clock, bell, end_link=links.linking.end)
         context = Context(
@@ -204,6 +222,7 @@ async def open_gateway(
             keyring=keyring,
             accounts=AccountService(catalog, keyring, clock),
             uploads=uploads,
+            whole_uploads=whole_uploads,
             recordings=RecordingService(catalog, keyring, settings.recordings),
             playback=PlaybackService(catalog, keyring, spool, places, reads, bell),
             routing=RoutingService(catalog, clock, default=default_route),
@@ -222,18 +241,25 @@ async def open_gateway(
         at_home = job_handlers(placement, erasure)
         in_clouds = copy_handlers(copies, checks, moves, erasure)
 
-        def worker(handlers: dict[str, Handler]) -> JobWorker:
-            return JobWorker(catalog, handlers, bell, settings.jobs, node=node)
+        def worker(handlers: dict[str, Handler], desk: JobDesk | None = None) -> JobWorker:
+            return JobWorker(catalog, handlers, bell, settings.jobs, node=node, desk=desk)
 
         if with_workers:
+            home_desk, cloud_desk = (
+                JobDesk(catalog, list(handlers), settings.jobs, node=node)
+                for handlers in (at_home, in_clouds)
+            )
             supervisor = Supervisor(
                 {
                     "uploads": UploadSweeper(expiry, interval_s=settings.uploads.sweep_interval_s).run,
                     "links": links.health.run,
                     "scrub": Scrubber(checks, clock, settings.scrub).run,
-                    **{f"jobs-{number}": worker(at_home).run for number in range(settings.jobs.workers)},
                     **{
-                        f"copies-{number}": worker(in_clouds).run
+                        f"jobs-{number}": worker(at_home, home_desk).run
+                        for number in range(settings.jobs.workers)
+                    },
+                    **{
+                        f"copies-{number}": worker(in_clouds, cloud_desk).run
                         for number in range(settings.jobs.copy_workers)
                     },
                 }

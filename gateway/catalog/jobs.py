@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, update
 
 from gateway.catalog.tables import jobs, moves, placements
 from gateway.database import Connection, db_now_ms, insert_or_ignore
@@ -34,58 +34,68 @@ async def enqueue_job(connection: Connection, kind: str, subject_id: str) -> Non
     """
     Add a job that is due now; one of the same kind and subject that is there already is left as it is.
     """
-    await connection.execute(
-        insert_or_ignore(jobs, connection.dialect.name).values(
-            id=uuid.uuid4().hex,
-            kind=kind,
-            subject_id=subject_id,
-            state="ready",
-            run_at=db_now_ms(),
-            attempts=0,
-            fence=0,
-            created_at=db_now_ms(),
-        )
+    await enqueue_jobs(connection, kind, [subject_id])
+
+
+async def enqueue_jobs(connection: Connection, kind: str, subject_ids: Sequence[str]) -> None:
+    """
+    Add a job for each of the subjects, as `enqueue_job` does.
+    """
+    new = insert_or_ignore(jobs, connection.dialect.name).values(
+        state="ready", run_at=db_now_ms(), attempts=0, fence=0, created_at=db_now_ms()
     )
+    rows = [{"id": uuid.uuid4().hex, "kind": kind, "subject_id": subject} for subject in subject_ids]
+    await connection.execute(new, rows)
 
 
-async def claim_job(
-    connection: Connection, kinds: Sequence[str], *, holder: str, lease_ms: int
-) -> Job | None:
+async def has_due_job(connection: Connection, kinds: Sequence[str]) -> bool:
     """
-    Take the longest-due job of these kinds, or one whose lease has run out.
+    Tell whether there is a job of these kinds to claim.
     """
-    now = db_now_ms()
+    query = select(jobs.c.id).where(_is_due(kinds)).limit(1)
+    return (await connection.execute(query)).first() is not None
+
+
+async def claim_jobs(
+    connection: Connection, kinds: Sequence[str], *, holder: str, lease_ms: int, limit: int = 1
+) -> list[Job]:
+    """
+    Take up to *limit* jobs of these kinds: those that are longest due, or whose lease has run out.
+    """
     due = (
         select(jobs.c.id)
-        .where(
-            jobs.c.kind.in_(kinds),
-            or_(
-                and_(jobs.c.state == "ready", jobs.c.run_at <= now),
-                and_(jobs.c.state == "running", jobs.c.lease_until <= now),
-            ),
-        )
+        .where(_is_due(kinds))
         .order_by(jobs.c.run_at, jobs.c.id)
-        .limit(1)
+        .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    job_id = (await connection.execute(due)).scalar_one_or_none()
-    if job_id is None:
-        return None
-    claimed = (
-        await connection.execute(
-            update(jobs)
-            .where(jobs.c.id == job_id)
-            .values(
-                state="running",
-                attempts=jobs.c.attempts + 1,
-                fence=jobs.c.fence + 1,
-                lease_holder=holder,
-                lease_until=now + lease_ms,
-            )
-            .returning(jobs.c.id, jobs.c.kind, jobs.c.subject_id, jobs.c.attempts, jobs.c.fence)
+    job_ids = (await connection.execute(due)).scalars().all()
+    if not job_ids:
+        return []
+    claimed = await connection.execute(
+        update(jobs)
+        .where(jobs.c.id.in_(job_ids))
+        .values(
+            state="running",
+            attempts=jobs.c.attempts + 1,
+            fence=jobs.c.fence + 1,
+            lease_holder=holder,
+            lease_until=db_now_ms() + lease_ms,
         )
-    ).one()
-    return Job(claimed.id, claimed.kind, claimed.subject_id, claimed.attempts, claimed.fence)
+        .returning(jobs.c.id, jobs.c.kind, jobs.c.subject_id, jobs.c.attempts, jobs.c.fence)
+    )
+    return [Job(row.id, row.kind, row.subject_id, row.attempts, row.fence) for row in claimed]
+
+
+def _is_due(kinds: Sequence[str]) -> ColumnElement[bool]:
+    now = db_now_ms()
+    return and_(
+        jobs.c.kind.in_(kinds),
+        or_(
+            and_(jobs.c.state == "ready", jobs.c.run_at <= now),
+            and_(jobs.c.state == "running", jobs.c.lease_until <= now),
+        ),
+    )
 
 
 async def renew_lease(connection: Connection, job: Job, *, lease_ms: int) -> bool:
@@ -100,12 +110,12 @@ async def renew_lease(connection: Connection, job: Job, *, lease_ms: int) -> boo
     return result.rowcount == 1
 
 
-async def finish_job(connection: Connection, job: Job) -> bool:
+async def finish_jobs(connection: Connection, done: Sequence[Job]) -> None:
     """
-    Remove the job, which is done; False if its lease was lost.
+    Remove jobs that are done; one whose lease was lost stays, for whoever has it now.
     """
-    result = await connection.execute(delete(jobs).where(jobs.c.id == job.id, jobs.c.fence == job.fence))
-    return result.rowcount == 1
+    finished = delete(jobs).where(jobs.c.id == bindparam("job_id"), jobs.c.fence == bindparam("job_fence"))
+    await connection.execute(finished, [{"job_id": job.id, "job_fence": job.fence} for job in done])
 
 
 async def retry_job(connection: Connection, job: Job, *, delay_ms: int, error: str) -> bool:

@@ -7,11 +7,11 @@ reach the account and the sealed blob stays behind.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import Row, bindparam, func, or_, select, update
 
 from gateway.base.ids import RecordingId, UserId
 from gateway.catalog.tables import placements, recordings
@@ -87,6 +87,30 @@ async def placements_of(connection: Connection, recording_id: RecordingId) -> li
     return [Placement.from_row(row) for row in await connection.execute(query)]
 
 
+async def placements_of_all(
+    connection: Connection, recording_ids: Collection[RecordingId], *, lock: bool = False
+) -> dict[RecordingId, list[Placement]]:
+    """
+    Return all placements of each recording, as `placements_of` does.
+
+    Args:
+        lock: hold their rows until the transaction ends.
+    """
+    query = (
+        select(placements)
+        .where(placements.c.recording_id.in_([str(recording_id) for recording_id in recording_ids]))
+        .order_by(placements.c.created_at, placements.c.blob_key)
+    )
+    if lock:
+        # In one order, or two that lock several would wait for each other.
+        query = query.order_by(None).order_by(placements.c.blob_key).with_for_update()
+    found: dict[RecordingId, list[Placement]] = {recording_id: [] for recording_id in recording_ids}
+    for row in await connection.execute(query):
+        placement = Placement.from_row(row)
+        found[placement.recording_id].append(placement)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class PlaceEnd:
     """
@@ -119,32 +143,56 @@ async def ends_of_user(connection: Connection, user_id: UserId) -> list[PlaceEnd
     return [PlaceEnd(*row) for row in await connection.execute(query)]
 
 
-async def mark_placed(
-    connection: Connection,
-    blob_key: str,
-    *,
-    locator: str | None,
-    sealed_size: int,
-    digest: str | None,
-    at: int,
-) -> bool:
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """
+    What is noted of a blob that is where it was to go.
+    """
+
+    blob_key: str
+    locator: str | None
+    sealed_size: int
+    digest: str | None
+
+
+async def mark_placed(connection: Connection, arrived: Arrived, *, at: int) -> bool:
     """
     Note that the blob arrived; False if the placement is no longer pending.
     """
-    result = await connection.execute(
-        update(placements)
-        .where(placements.c.blob_key == blob_key, placements.c.state == "pending")
-        .values(
-            state="placed",
-            locator=locator,
-            sealed_size=sealed_size,
-            digest=digest,
-            session=None,
-            placed_at=at,
-            checked_at=at,
-        )
-    )
+    result = await connection.execute(_PLACED, _placed_values(arrived, at))
     return result.rowcount == 1
+
+
+async def mark_all_placed(connection: Connection, arrived: Sequence[Arrived], *, at: int) -> None:
+    """
+    Note that these blobs arrived; the caller holds the rows, and knows that they are pending.
+    """
+    await connection.execute(_PLACED, [_placed_values(one, at) for one in arrived])
+
+
+_PLACED: Final = (
+    update(placements)
+    .where(placements.c.blob_key == bindparam("placed_key"), placements.c.state == "pending")
+    .values(
+        state="placed",
+        locator=bindparam("placed_locator"),
+        sealed_size=bindparam("placed_sealed_size"),
+        digest=bindparam("placed_digest"),
+        session=None,
+        placed_at=bindparam("placed_time"),
+        checked_at=bindparam("placed_time"),
+    )
+)
+
+
+def _placed_values(arrived: Arrived, at: int) -> dict[str, object]:
+    return {
+        "placed_key": arrived.blob_key,
+        "placed_locator": arrived.locator,
+        "placed_sealed_size": arrived.sealed_size,
+        "placed_digest": arrived.digest,
+        "placed_time": at,
+    }
 
 
 async def keep_session(connection: Connection, blob_key: str, session: bytes | None) -> bool:

@@ -3,11 +3,11 @@ Recordings: finished uploads, and the tombstones of erased ones.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from sqlalchemy import Row, and_, or_, select, update
+from sqlalchemy import Row, and_, bindparam, or_, select, update
 
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
 from gateway.catalog.tables import recordings
@@ -65,23 +65,28 @@ class ListPosition:
     id: str
 
 
+def recording_values(recording: RecordingRow) -> dict[str, object]:
+    """
+    Return the row of a new *recording*.
+    """
+    return {
+        "id": str(recording.id),
+        "user_id": recording.user_id,
+        "key_slot": recording.key_slot,
+        "leaf_index": recording.leaf_index,
+        "state": recording.state,
+        "size": recording.size,
+        "stored_at": recording.stored_at,
+        "details": recording.details,
+        "details_revision": recording.details_revision,
+    }
+
+
 async def insert_recording(connection: Connection, recording: RecordingRow) -> None:
     """
     Add a recording.
     """
-    await connection.execute(
-        recordings.insert().values(
-            id=str(recording.id),
-            user_id=recording.user_id,
-            key_slot=recording.key_slot,
-            leaf_index=recording.leaf_index,
-            state=recording.state,
-            size=recording.size,
-            stored_at=recording.stored_at,
-            details=recording.details,
-            details_revision=recording.details_revision,
-        )
-    )
+    await connection.execute(recordings.insert().values(**recording_values(recording)))
 
 
 async def get_recording(connection: Connection, recording_id: RecordingId) -> RecordingRow | None:
@@ -92,6 +97,17 @@ async def get_recording(connection: Connection, recording_id: RecordingId) -> Re
         await connection.execute(select(recordings).where(recordings.c.id == str(recording_id)))
     ).one_or_none()
     return None if row is None else RecordingRow.from_row(row)
+
+
+async def get_recordings(
+    connection: Connection, recording_ids: Collection[RecordingId]
+) -> dict[RecordingId, RecordingRow]:
+    """
+    Return those of the recordings, or their tombstones, that there are.
+    """
+    query = select(recordings).where(recordings.c.id.in_([str(wanted) for wanted in recording_ids]))
+    rows = [RecordingRow.from_row(row) for row in await connection.execute(query)]
+    return {row.id: row for row in rows}
 
 
 async def find_live_by_leaves(
@@ -175,6 +191,22 @@ async def set_commitment(connection: Connection, recording_id: RecordingId, comm
         .values(commitment=commitment)
     )
     return result.rowcount == 1
+
+
+async def set_commitments(connection: Connection, commitments: Mapping[RecordingId, bytes]) -> None:
+    """
+    Note the key commitments of recordings' blobs; those that are erased have no use for one.
+    """
+    change = (
+        update(recordings)
+        .where(recordings.c.id == bindparam("recording_id"), recordings.c.state == "live")
+        .values(commitment=bindparam("new_commitment"))
+    )
+    rows = [
+        {"recording_id": str(recording_id), "new_commitment": commitment}
+        for recording_id, commitment in sorted(commitments.items(), key=lambda item: str(item[0]))
+    ]
+    await connection.execute(change, rows)
 
 
 async def bury_recording(connection: Connection, recording_id: RecordingId, *, at: int) -> bool:

@@ -2,6 +2,7 @@
 Which way a user's recordings go.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select
@@ -33,6 +34,14 @@ async def get_route(connection: Connection, user_id: UserId) -> Route | None:
     """
     row = (await connection.execute(select(routes).where(routes.c.user_id == user_id))).one_or_none()
     return None if row is None else Route(row.keeps_home, tuple(row.targets.split()), row.falls_over)
+
+
+async def users_with_routes(connection: Connection, user_ids: Collection[UserId]) -> set[UserId]:
+    """
+    Return those of the users who chose a route.
+    """
+    query = select(routes.c.user_id).where(routes.c.user_id.in_(user_ids))
+    return {UserId(found) for found in (await connection.execute(query)).scalars()}
 
 
 async def put_route(connection: Connection, user_id: UserId, route: Route, *, at: int) -> None:

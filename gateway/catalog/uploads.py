@@ -7,6 +7,7 @@ and one that lost its fence to a newcomer changes nothing.
 """
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -74,27 +75,34 @@ class Piece:
     is_ended: bool
 
 
+def upload_values(upload: Upload, *, idempotency_hash: bytes | None = None) -> dict[str, object]:
+    """
+    Return the row of *upload*.
+    """
+    return {
+        "id": str(upload.id),
+        "user_id": upload.user_id,
+        "key_slot": upload.key_slot,
+        "leaf_index": upload.leaf_index,
+        "state": upload.state,
+        "length": upload.length,
+        "received": upload.received,
+        "details": upload.details,
+        "idempotency_hash": idempotency_hash,
+        "created_at": upload.created_at,
+        "expires_at": upload.expires_at,
+        "fence": upload.fence,
+        "unsettled_fence": upload.unsettled_fence,
+        "unsettled_is_atomic": upload.unsettled_is_atomic,
+    }
+
+
 async def insert_upload(connection: Connection, upload: Upload, *, idempotency_hash: bytes | None) -> None:
     """
     Add *upload*.
     """
     await connection.execute(
-        uploads.insert().values(
-            id=str(upload.id),
-            user_id=upload.user_id,
-            key_slot=upload.key_slot,
-            leaf_index=upload.leaf_index,
-            state=upload.state,
-            length=upload.length,
-            received=upload.received,
-            details=upload.details,
-            idempotency_hash=idempotency_hash,
-            created_at=upload.created_at,
-            expires_at=upload.expires_at,
-            fence=upload.fence,
-            unsettled_fence=upload.unsettled_fence,
-            unsettled_is_atomic=upload.unsettled_is_atomic,
-        )
+        uploads.insert().values(**upload_values(upload, idempotency_hash=idempotency_hash))
     )
 
 
@@ -138,6 +146,16 @@ async def leaf_is_taken(connection: Connection, slot: KeySlot, index: LeafIndex)
         recordings.c.key_slot == slot, recordings.c.leaf_index == index
     )
     return (await connection.execute(of_upload.union_all(of_recording).limit(1))).first() is not None
+
+
+async def highest_leaf(connection: Connection, slot: KeySlot) -> int:
+    """
+    Return the highest leaf index that an upload or a recording of *slot* has, -1 if there is none.
+    """
+    of_uploads = select(func.max(uploads.c.leaf_index)).where(uploads.c.key_slot == slot)
+    of_recordings = select(func.max(recordings.c.leaf_index)).where(recordings.c.key_slot == slot)
+    found = (await connection.execute(of_uploads.union_all(of_recordings))).scalars()
+    return max((index for index in found if index is not None), default=-1)
 
 
 async def count_open_uploads(connection: Connection, user_id: UserId) -> int:
@@ -308,26 +326,51 @@ async def pieces_of(connection: Connection, recording_id: RecordingId) -> list[P
     return [Piece(row.fence, row.start, row.length, row.is_ended) for row in await connection.execute(query)]
 
 
+async def pieces_of_all(
+    connection: Connection, recording_ids: Collection[RecordingId]
+) -> dict[RecordingId, list[Piece]]:
+    """
+    Return the pieces of each recording, as `pieces_of` does.
+    """
+    query = (
+        select(pieces)
+        .where(pieces.c.recording_id.in_([str(wanted) for wanted in recording_ids]))
+        .order_by(pieces.c.start, pieces.c.fence)
+    )
+    found: dict[RecordingId, list[Piece]] = {recording_id: [] for recording_id in recording_ids}
+    for row in await connection.execute(query):
+        piece = Piece(row.fence, row.start, row.length, row.is_ended)
+        found[RecordingId(uuid.UUID(row.recording_id))].append(piece)
+    return found
+
+
+def piece_values(recording_id: RecordingId, piece: Piece) -> dict[str, object]:
+    """
+    Return the row of *piece*.
+    """
+    return {
+        "recording_id": str(recording_id),
+        "fence": piece.fence,
+        "start": piece.start,
+        "length": piece.length,
+        "is_ended": piece.is_ended,
+    }
+
+
 async def insert_piece(connection: Connection, recording_id: RecordingId, piece: Piece) -> None:
     """
     Add a piece.
     """
+    await connection.execute(pieces.insert().values(**piece_values(recording_id, piece)))
+
+
+async def delete_pieces(connection: Connection, *recording_ids: RecordingId) -> None:
+    """
+    Forget every piece of these recordings; their files are the spool's to remove, afterwards.
+    """
     await connection.execute(
-        pieces.insert().values(
-            recording_id=str(recording_id),
-            fence=piece.fence,
-            start=piece.start,
-            length=piece.length,
-            is_ended=piece.is_ended,
-        )
+        delete(pieces).where(pieces.c.recording_id.in_([str(recording_id) for recording_id in recording_ids]))
     )
-
-
-async def delete_pieces(connection: Connection, recording_id: RecordingId) -> None:
-    """
-    Forget every piece; their files are the spool's to remove, afterwards.
-    """
-    await connection.execute(delete(pieces).where(pieces.c.recording_id == str(recording_id)))
 
 
 async def spooled_ids(connection: Connection, candidates: list[str]) -> set[str]:

@@ -2,7 +2,7 @@
 Users and their bearer tokens.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Self
 
@@ -65,6 +65,20 @@ async def lock_active_user(connection: Connection, user_id: UserId) -> bool:
     """
     query = select(users.c.state).where(users.c.id == user_id).with_for_update()
     return (await connection.execute(query)).scalar_one_or_none() == "active"
+
+
+async def lock_active_users(connection: Connection, user_ids: Collection[UserId]) -> set[UserId]:
+    """
+    Hold these users' rows, as `lock_active_user` does, and return those who are active.
+    """
+    # In one order, or two that lock several would wait for each other.
+    query = (
+        select(users.c.id, users.c.state)
+        .where(users.c.id.in_(user_ids))
+        .order_by(users.c.id)
+        .with_for_update()
+    )
+    return {UserId(row.id) for row in await connection.execute(query) if row.state == "active"}
 
 
 async def iterate_users(connection: Connection) -> AsyncIterator[tuple[User, int]]:
@@ -146,22 +160,23 @@ async def insert_token(connection: Connection, token: Token) -> None:
     )
 
 
-async def get_user_of_token(connection: Connection, token_hash: bytes, *, at: int) -> User | None:
+async def get_users_of_tokens(
+    connection: Connection, token_hashes: Collection[bytes], *, at: int
+) -> dict[bytes, User]:
     """
-    Return the active user whose unexpired, unrevoked token has this hash.
+    Return the active users whose unexpired, unrevoked tokens have these hashes, each under his token's hash.
     """
     query = (
-        select(users)
+        select(users, tokens.c.token_hash)
         .join(tokens, tokens.c.user_id == users.c.id)
         .where(
-            tokens.c.token_hash == token_hash,
+            tokens.c.token_hash.in_(token_hashes),
             tokens.c.expires_at > at,
             tokens.c.revoked_at.is_(None),
             users.c.state == "active",
         )
     )
-    row = (await connection.execute(query)).one_or_none()
-    return None if row is None else User.from_row(row)
+    return {row.token_hash: User.from_row(row) for row in await connection.execute(query)}
 
 
 async def revoke_token(connection: Connection, token_hash: bytes, *, at: int) -> bool:

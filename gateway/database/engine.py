@@ -8,7 +8,9 @@ No backend and no network is called inside either.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Literal, Self
 
 import sqlalchemy
@@ -19,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gateway.base.errors import ConfigurationError, GatewayError
+from gateway.database.sqlite import InlineConnection
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -32,7 +35,6 @@ _SQLITE_PRAGMAS = (
     # FULL: a commit that was answered survives a power cut, which an acknowledged upload offset promises.
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
-    "PRAGMA busy_timeout = 30000",
 )
 
 
@@ -49,10 +51,13 @@ class Database:
     One database: a SQLite file, or a schema of a PostgreSQL database.
     """
 
-    def __init__(self, engine: AsyncEngine, dialect: Dialect, *, label: str) -> None:
+    def __init__(
+        self, engine: AsyncEngine, dialect: Dialect, *, label: str, lane: ThreadPoolExecutor | None
+    ) -> None:
         self.dialect: Dialect = dialect
         self._engine = engine
         self._label = label
+        self._lane = lane
         # SQLite has one writer at a time. Waiting for it here is fair and costs nothing; waiting in SQLite is a
         # sleep that doubles. Other processes are still kept apart by SQLite's own lock.
         self._writer: AbstractAsyncContextManager[Any] = (
@@ -79,8 +84,13 @@ class Database:
         except (ArgumentError, KeyError):
             raise ConfigurationError("a database URL starts with sqlite:/// or postgresql://") from None
         arguments: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if dialect == "postgresql" and schema is not None:
             arguments["server_settings"] = {"search_path": schema}
+        lane = None
+        if dialect == "sqlite":
+            lane = ThreadPoolExecutor(pool_size, thread_name_prefix="sqlite")
+            options["async_creator"] = partial(_inline, parsed.database or "", lane)
         engine = create_async_engine(
             parsed.set(drivername=driver),
             pool_size=pool_size,
@@ -89,10 +99,11 @@ class Database:
             connect_args=arguments,
             # An error quotes the statement, never what was bound to it.
             hide_parameters=True,
+            **options,
         )
         if dialect == "sqlite":
             _prepare_sqlite(engine.sync_engine)
-        database = cls(engine, dialect, label=parsed.render_as_string(hide_password=True))
+        database = cls(engine, dialect, label=parsed.render_as_string(hide_password=True), lane=lane)
         try:
             if dialect == "postgresql" and schema is not None:
                 await database._create_schema(schema)
@@ -100,7 +111,7 @@ class Database:
                 await connection.execute(sqlalchemy.text("SELECT 1"))
         except BaseException as error:
             # Also when cancelled: a connection left to the garbage collector would keep the lock it waits for or holds.
-            await engine.dispose()
+            await database.close()
             if not isinstance(error, OSError | sqlalchemy.exc.DBAPIError | DatabaseUnavailable):
                 raise
             failure = error.__cause__ if isinstance(error, DatabaseUnavailable) else error
@@ -167,6 +178,12 @@ class Database:
         Close every connection.
         """
         await self._engine.dispose()
+        if self._lane is not None:
+            self._lane.shutdown()
+
+
+async def _inline(path: str, lane: ThreadPoolExecutor) -> InlineConnection:
+    return await InlineConnection(path, lane)
 
 
 @contextmanager
@@ -186,12 +203,11 @@ def _told_as_unavailable() -> Iterator[None]:
 
 def _prepare_sqlite(engine: Engine) -> None:
     """
-    Set each new connection up, and leave transactions to us: the driver's own begin too late and only for writes.
+    Set each new connection up.
     """
 
     @sqlalchemy.event.listens_for(engine, "connect")
     def configure(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        connection.isolation_level = None
         cursor = connection.cursor()
         for pragma in _SQLITE_PRAGMAS:
             cursor.execute(pragma)

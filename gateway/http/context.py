@@ -23,6 +23,7 @@ from gateway.services.playback import PlaybackService
 from gateway.services.recordings import RecordingService
 from gateway.services.routing import RoutingService
 from gateway.services.uploads import UploadService
+from gateway.services.whole_uploads import WholeUploads
 from gateway.settings import Settings
 
 
@@ -37,6 +38,7 @@ class Context:
     keyring: Keyring
     accounts: AccountService
     uploads: UploadService
+    whole_uploads: WholeUploads
     recordings: RecordingService
     playback: PlaybackService
     erasure: ErasureService

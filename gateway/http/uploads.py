@@ -19,6 +19,7 @@ from gateway.services.bodies import Append, BodyCut
 from gateway.services.details import details_from_metadata
 from gateway.services.errors import ChecksumMismatch, InvalidField, NotFound
 from gateway.services.holders import BodyIdle
+from gateway.services.whole_uploads import Unfinished
 
 log = structlog.get_logger()
 
@@ -117,27 +118,33 @@ async def create(request: web.Request) -> web.StreamResponse:
     checksum = tus.parse_checksum(request.headers) if has_body else None
     if has_body and length is not None and (request.content_length or 0) > length:
         return problem(413, "too-long", "Too long", "the body is longer than Upload-Length", limit=length)
-    upload = await context.uploads.create(user, length=length, details=details, idempotency_key=key)
-    location = f"{COLLECTION}/{upload.id}"
-    headers = {"Location": location}
-    if has_body and upload.received == 0 and upload.is_open:
-        append = Append(
-            offset=0,
-            body=RequestBody(request),
-            body_length=request.content_length,
-            checksum=checksum,
+    body = Append(offset=0, body=RequestBody(request), body_length=request.content_length, checksum=checksum)
+    if has_body and length and request.content_length == length and key is None:
+        outcome = await context.whole_uploads.receive(user, details, body)
+        upload, error = (
+            (outcome.upload, outcome.error) if isinstance(outcome, Unfinished) else (outcome, None)
         )
-        try:
-            upload = await context.uploads.append(user, upload.id, append)
-        except (BodyCut, ConnectionError):
-            raise
-        except (GatewayError, BodyIdle) as error:
-            # The upload exists: its address must not get lost with the refusal of its first bytes.
-            if not isinstance(error, ChecksumMismatch | BodyIdle):
-                log.info("upload.first_bytes_refused", upload=str(upload.id), reason=str(error))
-            response = problem_of(error)
-            response.headers["Location"] = location
-            return response
+    else:
+        upload, error = (
+            await context.uploads.create(user, length=length, details=details, idempotency_key=key),
+            None,
+        )
+        if has_body and upload.received == 0 and upload.is_open:
+            try:
+                upload = await context.uploads.append(user, upload.id, body)
+            except (GatewayError, BodyIdle) as refused:
+                error = refused
+    location = f"{COLLECTION}/{upload.id}"
+    if error is not None:
+        if not isinstance(error, GatewayError | BodyIdle):
+            raise error
+        # The upload exists: its address must not get lost with the refusal of its first bytes.
+        if not isinstance(error, ChecksumMismatch | BodyIdle):
+            log.info("upload.first_bytes_refused", upload=str(upload.id), reason=str(error))
+        response = problem_of(error)
+        response.headers["Location"] = location
+        return response
+    headers = {"Location": location}
     if has_body:
         headers["Upload-Offset"] = str(upload.received)
     headers.update(_expiry(upload))

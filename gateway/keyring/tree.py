@@ -4,8 +4,10 @@ Reading the key tree, and adding users to it.
 Changing what is in it already is a round's business (`rekeying`, `rounds`).
 """
 
+from collections.abc import Sequence
 from typing import Final
 
+from gateway.base.batches import Batches
 from gateway.base.ids import SERVICE_SLOT, Epoch, KeySlot
 from gateway.base.secret import Secret
 from gateway.crypto.ggm import GgmState
@@ -45,6 +47,7 @@ from gateway.keyring.rows import (
     write_nodes,
 )
 
+_MOST_ASKED: Final = 10_000
 _ATTEMPTS: Final = 10
 """How often to start over because a round passed by in the meantime; more than a few means something is wrong."""
 
@@ -58,6 +61,7 @@ class Tree:
         self._database = database
         self._roots = roots
         self._cache = NodeCache(cached_nodes)
+        self._epochs = Batches(self._read_epochs, most=_MOST_ASKED)
 
     async def state(self, slot: KeySlot) -> GgmState:
         """
@@ -71,10 +75,10 @@ class Tree:
             RootMissing: the root store has not the root of the head's epoch.
         """
         for _ in range(_ATTEMPTS):
+            epoch = await self._epochs.submit(None)
+            if epoch is not None and (cached := self._cache.state(epoch, slot)) is not None:
+                return cached
             async with self._database.read() as connection:
-                epoch = await read_epoch(connection)
-                if epoch is not None and (cached := self._cache.state(epoch, slot)) is not None:
-                    return cached
                 head = await read_head(connection)
                 rows: Rows = {
                     **await read_pages(connection, [slot]),
@@ -89,6 +93,9 @@ class Tree:
                 if await self._epoch_now() == head.epoch:
                     raise
         raise RoundOvertaken(f"the key tree moved {_ATTEMPTS} times while slot {slot} was being read")
+
+    async def _read_epochs(self, asked: Sequence[None]) -> list[Epoch | None]:
+        return [await self._epoch_now()] * len(asked)
 
     async def add_slot(self) -> KeySlot:
         """
@@ -131,7 +138,7 @@ class Tree:
         """
         self._cache.forget()
 
-    async def _epoch_now(self) -> int | None:
+    async def _epoch_now(self) -> Epoch | None:
         async with self._database.read() as connection:
             return await read_epoch(connection)
 

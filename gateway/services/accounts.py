@@ -5,13 +5,14 @@ Users and their tokens.
 import hashlib
 import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 import structlog
 
+from gateway.base.batches import Batches
 from gateway.base.clock import Clock
 from gateway.base.ids import USER_LEAF, KeySlot, UserId
 from gateway.base.secret import Secret
@@ -27,6 +28,7 @@ log = structlog.get_logger()
 
 TOKEN_PREFIX: Final = "rgt_"
 """Lets scanners for leaked secrets know one."""
+_MOST_TOKENS: Final = 500
 _RECORD_LABEL: Final = b"USER\x01"
 
 
@@ -62,6 +64,7 @@ class AccountService:
         self._catalog = catalog_db
         self._keyring = keyring
         self._clock = clock
+        self._asked = Batches(self._users_of, most=_MOST_TOKENS)
 
     async def add_user(self, *, name: str, phone: str | None = None, email: str | None = None) -> UserId:
         """
@@ -163,11 +166,15 @@ class AccountService:
         Raises:
             Unauthenticated: it is unknown, expired or revoked, or its user was erased.
         """
-        async with self._catalog.read() as connection:
-            user = await catalog.get_user_of_token(connection, _token_hash(token), at=self._clock.now_ms())
+        user = await self._asked.submit(_token_hash(token))
         if user is None:
             raise Unauthenticated("this token is unknown, expired or revoked")
         return user
+
+    async def _users_of(self, token_hashes: Sequence[bytes]) -> list[catalog.User | None]:
+        async with self._catalog.read() as connection:
+            found = await catalog.get_users_of_tokens(connection, set(token_hashes), at=self._clock.now_ms())
+        return [found.get(token_hash) for token_hash in token_hashes]
 
     async def _open_personal(self, user: catalog.User) -> Personal | None:
         if user.personal is None:

@@ -179,14 +179,8 @@ class CopyService:
         Note that the copy is there; False if nobody wants it any more.
         """
         async with self._catalog.write() as connection:
-            is_placed = await placed.mark_placed(
-                connection,
-                placement.blob_key,
-                locator=landed.ref.locator,
-                sealed_size=size,
-                digest=landed.digest,
-                at=self._clock.now_ms(),
-            )
+            arrived = placed.Arrived(placement.blob_key, landed.ref.locator, size, landed.digest)
+            is_placed = await placed.mark_placed(connection, arrived, at=self._clock.now_ms())
             if is_placed:
                 route = await route_in_force(connection, recording.user_id, self._default_route)
                 if not route.keeps_home:

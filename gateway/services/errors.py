@@ -92,6 +92,9 @@ class TooLong(Refused):
 class TooManyUploads(Refused):
     code = "too-many-uploads"
 
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} uploads are unfinished; finish or terminate one first")
+
 
 class LengthConflict(Refused):
     code = "length-conflict"

@@ -7,35 +7,78 @@ Whatever is found done is not done twice.
 """
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
 from gateway.api import BlobSource
+from gateway.base.batches import Batches
 from gateway.base.clock import Clock
 from gateway.base.ids import RecordingId
 from gateway.catalog import placements as placed
 from gateway.catalog import uploads as spooled
-from gateway.catalog.jobs import enqueue_job
+from gateway.catalog.jobs import enqueue_jobs
 from gateway.catalog.placements import Placement
-from gateway.catalog.recordings import RecordingRow, get_recording, set_commitment
+from gateway.catalog.recordings import RecordingRow, get_recordings, set_commitment, set_commitments
 from gateway.catalog.uploads import Piece
 from gateway.crypto.errors import Truncated
-from gateway.database import Database
+from gateway.database import Database, DatabaseUnavailable
 from gateway.keyring import Keyring
 from gateway.keyring.errors import LeafShredded, SlotShredded
 from gateway.services.blobs import audio_key, blob_size, identity_of
 from gateway.services.places import HOME, Places
 from gateway.services.purging import PurgeService
-from gateway.services.putting import BlobPutter, Landed, Overtaken
+from gateway.services.putting import BlobPutter, Overtaken
 from gateway.services.work import WorkBell
 from gateway.spool import PieceMissing, Spool, SpoolBlob, StoredPiece
 
 log = structlog.get_logger()
 
 
+_MOST_AT_ONCE: Final = 100
+_ONLY_FENCE: Final = 1
+"""The fence of an upload's first append; where it brought everything there was no other."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """
+    What the catalog has of a recording.
+    """
+
+    recording: RecordingRow | None
+    placements: Sequence[Placement]
+    pieces: Sequence[Piece]
+
+
+@dataclass(frozen=True, slots=True)
+class _Landing:
+    """
+    A blob that has come home; *commitment* is what the catalog does not know yet.
+    """
+
+    recording_id: RecordingId
+    arrived: placed.Arrived
+    commitment: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """
+    Whether the blob that landed is wanted still, and whether nothing in the spool is any more.
+    """
+
+    is_wanted: bool
+    is_spool_free: bool
+
+
 class PlacementService:
     """
     Places blobs at home.
+
+    What is asked and noted for several at the same time shares a transaction.
     """
 
     def __init__(
@@ -57,6 +100,8 @@ class PlacementService:
         self._purging = purging
         self._clock = clock
         self._bell = bell
+        self._views = Batches(self._view_all, most=_MOST_AT_ONCE)
+        self._landings = Batches(self._note_all, most=_MOST_AT_ONCE, for_all=(DatabaseUnavailable,))
 
     async def place(self, recording_id: RecordingId) -> None:
         """
@@ -67,32 +112,33 @@ class PlacementService:
             CryptoError: a piece in the spool is damaged.
             PieceMissing: a piece is not there.
         """
-        async with self._catalog.read() as connection:
-            recording = await get_recording(connection, recording_id)
-            everywhere = await placed.placements_of(connection, recording_id)
+        view = await self._views.submit(recording_id)
+        recording = view.recording
         if recording is None:
             return
         if not recording.is_live:
             # It was erased meanwhile; an attempt that died may have left a blob behind the purge's back.
             await self._purging.remove_blobs(recording_id)
             return
-        for placement in everywhere:
-            is_wanted = placement.backend == HOME and placement.state == "pending"
-            if is_wanted and not await self._bring(recording, placement):
-                return
-        await self._clear_spool(recording_id)
+        pending = [p for p in view.placements if p.backend == HOME and p.state == "pending"]
+        if pending:
+            await self._bring(recording, pending[0], view.pieces)
+        else:
+            await self._clear_spool(recording_id)
 
-    async def _bring(self, recording: RecordingRow, placement: Placement) -> bool:
+    async def _bring(self, recording: RecordingRow, placement: Placement, pieces: Sequence[Piece]) -> None:
         """
-        Put the blob of *placement*; False if the recording was erased meanwhile.
+        Put the blob of *placement*, and empty the spool of it.
         """
         size = blob_size(recording)
         async with self._places.at(HOME) as home:
             landed = await self._putter.find(home, placement, size)
+            commitment = None
             if landed is None:
-                piece = await self._single_piece(recording)
-                if piece is None:
-                    return False
+                found = await self._single_piece(recording, pieces)
+                if found is None:
+                    return
+                piece, commitment = found
                 blob: BlobSource = SpoolBlob(self._spool, recording.id, piece.fence)
                 if blob.size != size:
                     raise Truncated(f"the blob in the spool has {blob.size} bytes, not {size}")
@@ -100,36 +146,60 @@ class PlacementService:
                     landed = await self._putter.put(home, recording, placement, blob)
                 except (Overtaken, LeafShredded, SlotShredded):
                     log.info("placement.overtaken", recording=str(recording.id))
-                    return True
-            await self._note_placed(placement, landed, size)
-        return True
+                    await self._clear_spool(recording.id)
+                    return
+            elif recording.commitment is None:
+                commitment = await self._commitment_left(recording, pieces)
+        arrived = placed.Arrived(placement.blob_key, landed.ref.locator, size, landed.digest)
+        noted = await self._landings.submit(_Landing(recording.id, arrived, commitment))
+        if not noted.is_wanted:
+            log.info("placement.too_late", recording=str(recording.id), place=placement.backend)
+            async with self._places.at(HOME) as home:
+                await home.delete(landed.ref)
+        if not noted.is_spool_free:
+            return
+        if [piece.fence for piece in pieces] == [_ONLY_FENCE] and pieces[0].is_ended:
+            await self._spool.remove(recording.id, [_ONLY_FENCE])
+        else:
+            # Not only what the rows named: a crash after a merge may have left the merged pieces' files.
+            await self._spool.remove_all_of(recording.id)
 
-    async def _single_piece(self, recording: RecordingRow) -> Piece | None:
+    async def _commitment_left(self, recording: RecordingRow, pieces: Sequence[Piece]) -> bytes | None:
         """
-        Return the one piece that is the recording's blob, merging several into it first; None if it was erased meanwhile.
+        Return the commitment of a blob that came home before a crash, from the spool; None if it is no longer there.
+        """
+        if len(pieces) != 1 or not pieces[0].is_ended:
+            return None
+        try:
+            key = await audio_key(self._keyring, recording)
+            return await self._spool.verify_piece(identity_of(recording), key, _stored(pieces[0]))
+        except (PieceMissing, LeafShredded, SlotShredded):
+            return None
 
+    async def _single_piece(
+        self, recording: RecordingRow, pieces: Sequence[Piece]
+    ) -> tuple[Piece, bytes | None] | None:
+        """
+        Return the one piece that is the recording's blob, merging several into it first, and its commitment if it is new.
+
+        None if the recording was erased meanwhile.
         Every chunk was opened once before the blob is placed: the spool's copy goes after that.
         """
-        async with self._catalog.read() as connection:
-            pieces = await spooled.pieces_of(connection, recording.id)
         if sum(piece.length for piece in pieces) != recording.size:
             raise PieceMissing("the spool holds fewer bytes than the recording has")
         is_blob = len(pieces) == 1 and pieces[0].is_ended
         if is_blob and recording.commitment is not None:
-            return pieces[0]
+            return pieces[0], None
         identity = identity_of(recording)
         try:
             key = await audio_key(self._keyring, recording)
         except (LeafShredded, SlotShredded):
             return None
-        stored = [StoredPiece(piece.fence, piece.length, piece.is_ended) for piece in pieces]
         if is_blob:
-            commitment = await self._spool.verify_piece(identity, key, stored[0])
-            async with self._catalog.write() as connection:
-                await set_commitment(connection, recording.id, commitment)
-            return pieces[0]
+            return pieces[0], await self._spool.verify_piece(identity, key, _stored(pieces[0]))
         # Never the number of another attempt's file: one that lost its lease may be at the same work still.
         into = max((piece.fence for piece in pieces), default=0) + 1 + secrets.randbelow(2**48)
+        stored = [_stored(piece) for piece in pieces]
         merged = await self._spool.merge_pieces(identity, key, stored, into=into)
         blob = Piece(merged.fence, 0, merged.length, is_ended=True)
         commitment = await self._spool.commitment_of(recording.id, blob.fence)
@@ -145,32 +215,57 @@ class PlacementService:
             await self._spool.remove_all_of(recording.id)
             return None
         await self._spool.remove(recording.id, [piece.fence for piece in pieces])
-        return blob
+        return blob, None
 
-    async def _note_placed(self, placement: Placement, landed: Landed, size: int) -> None:
+    async def _view_all(self, recording_ids: Sequence[RecordingId]) -> list[_View]:
+        async with self._catalog.read() as connection:
+            recordings = await get_recordings(connection, recording_ids)
+            placements = await placed.placements_of_all(connection, recording_ids)
+            pieces = await spooled.pieces_of_all(connection, recording_ids)
+        return [_View(recordings.get(one), placements[one], pieces[one]) for one in recording_ids]
+
+    async def _note_all(self, landings: Sequence[_Landing]) -> list[_Noted]:
+        """
+        Note that blobs have come home, forget their pieces, and call for copies.
+        """
+        ids = [landing.recording_id for landing in landings]
+        keys = {landing.arrived.blob_key for landing in landings}
+        commitments = {one.recording_id: one.commitment for one in landings if one.commitment is not None}
         async with self._catalog.write() as connection:
-            is_placed = await placed.mark_placed(
-                connection,
-                placement.blob_key,
-                locator=landed.ref.locator,
-                sealed_size=size,
-                digest=landed.digest,
-                at=self._clock.now_ms(),
-            )
-            everywhere = await placed.placements_of(connection, placement.recording_id)
-            copies = [p for p in everywhere if p.backend != HOME and p.state == "pending"]
-            if is_placed:
-                for copy in copies:
-                    await enqueue_job(connection, "copy", copy.blob_key)
-            else:
-                # Two attempts may be at it where one has lost its lease: the other's blob is the same one, and stays.
-                is_placed = any(p.blob_key == placement.blob_key and p.state == "placed" for p in everywhere)
+            if commitments:
+                # Recordings before placements, as an erasure takes them.
+                await set_commitments(connection, commitments)
+            everywhere = await placed.placements_of_all(connection, ids, lock=True)
+            states = {p.blob_key: p.state for placements in everywhere.values() for p in placements}
+            pending = [p for placements in everywhere.values() for p in placements if p.state == "pending"]
+            new = [one for one in landings if states.get(one.arrived.blob_key) == "pending"]
+            if new:
+                await placed.mark_all_placed(
+                    connection, [one.arrived for one in new], at=self._clock.now_ms()
+                )
+            home_now = {one.recording_id for one in new}
+            copies = [p.blob_key for p in pending if p.backend != HOME and p.recording_id in home_now]
+            if copies:
+                await enqueue_jobs(connection, "copy", copies)
+            waiting = {p.recording_id for p in pending if p.backend == HOME and p.blob_key not in keys}
+            await spooled.delete_pieces(connection, *(one for one in ids if one not in waiting))
         if copies:
             self._bell.ring()
-        if not is_placed:
-            log.info("placement.too_late", recording=str(placement.recording_id), place=placement.backend)
-            async with self._places.at(HOME) as home:
-                await home.delete(landed.ref)
+        # Two attempts may be at it where one has lost its lease: the other's blob is the same one, and stays.
+        return [
+            _Noted(
+                is_wanted=states.get(one.arrived.blob_key) in ("pending", "placed"),
+                is_spool_free=one.recording_id not in waiting,
+            )
+            for one in landings
+        ]
+
+    async def close(self) -> None:
+        """
+        Let what is being noted come to its end.
+        """
+        await self._views.close()
+        await self._landings.close()
 
     async def _clear_spool(self, recording_id: RecordingId) -> None:
         async with self._catalog.write() as connection:
@@ -178,5 +273,8 @@ class PlacementService:
             if any(p.backend == HOME and p.state == "pending" for p in everywhere):
                 return
             await spooled.delete_pieces(connection, recording_id)
-        # Not only what the rows named: a crash after a merge may have left the merged pieces' files.
         await self._spool.remove_all_of(recording_id)
+
+
+def _stored(piece: Piece) -> StoredPiece:
+    return StoredPiece(piece.fence, piece.length, piece.is_ended)

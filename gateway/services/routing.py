@@ -2,14 +2,15 @@
 Where a user's new recordings go: at home, to accounts that he linked, or both.
 """
 
+from collections.abc import Collection
 from typing import Final, Literal
 
-from gateway.api import new_blob_key
+from gateway.api import BlobKey, new_blob_key
 from gateway.base.clock import Clock
 from gateway.base.ids import RecordingId, UserId
 from gateway.catalog.links import links_of
 from gateway.catalog.placements import insert_placement
-from gateway.catalog.routes import Route, get_route, put_route
+from gateway.catalog.routes import Route, get_route, put_route, users_with_routes
 from gateway.catalog.users import User, lock_active_user
 from gateway.database import Connection, Database
 from gateway.services.errors import InvalidField, NotFound
@@ -36,15 +37,37 @@ async def route_in_force(connection: Connection, user_id: UserId, default: Defau
     return Route(chosen.keeps_home or not targets, targets, chosen.falls_over)
 
 
+async def routes_in_force(
+    connection: Connection, user_ids: Collection[UserId], default: DefaultRoute
+) -> dict[UserId, Route]:
+    """
+    Return the route of each of the users, as `route_in_force` does.
+    """
+    chosen = await users_with_routes(connection, user_ids)
+    return {
+        user_id: await route_in_force(connection, user_id, default)
+        if user_id in chosen or default != "home"
+        else Route()
+        for user_id in user_ids
+    }
+
+
+def places_of(route: Route) -> list[tuple[str, BlobKey]]:
+    """
+    Return where a new recording is to go: first home, and from there to where *route* says; each with a fresh blob key.
+    """
+    copies = route.targets[:1] if route.falls_over else route.targets
+    return [(place, new_blob_key()) for place in (HOME, *copies)]
+
+
 async def insert_placements(
     connection: Connection, recording_id: RecordingId, user_id: UserId, *, default: DefaultRoute, at: int
 ) -> None:
     """
-    Note where a new recording is to go: first home, and from there to where its user's route says.
+    Note where a new recording is to go.
     """
-    route = await route_in_force(connection, user_id, default)
-    for place in (HOME, *(route.targets[:1] if route.falls_over else route.targets)):
-        await insert_placement(connection, recording_id, backend=place, blob_key=new_blob_key(), at=at)
+    for place, blob_key in places_of(await route_in_force(connection, user_id, default)):
+        await insert_placement(connection, recording_id, backend=place, blob_key=blob_key, at=at)
 
 
 class RoutingService:

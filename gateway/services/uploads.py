@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from gateway.base.clock import Clock
-from gateway.base.ids import KeySlot, LeafIndex, RecordingId
+from gateway.base.ids import RecordingId
 from gateway.catalog import uploads as catalog
 from gateway.catalog.jobs import enqueue_job
 from gateway.catalog.recordings import RecordingRow, insert_recording
@@ -28,23 +28,23 @@ from gateway.crypto.keys import subkey
 from gateway.crypto.preamble import Preamble
 from gateway.database import Connection, Database
 from gateway.keyring import Keyring
-from gateway.services.bodies import Append, BodyCut, check_length
+from gateway.services.bodies import Append, check_length
 from gateway.services.details import Details, open_details, seal_details
 from gateway.services.errors import (
-    ChecksumMismatch,
     Gone,
     NotFound,
-    OutOfRoom,
     Superseded,
     TooLong,
     TooManyUploads,
 )
 from gateway.services.expiry import UploadExpiry
-from gateway.services.holders import BodyIdle, Holder, Holders, LetGo
+from gateway.services.holders import Holder, Holders
+from gateway.services.leaf_choice import UnusedLeaves
+from gateway.services.receiving import Ending, check_room, receive, settle
 from gateway.services.routing import DefaultRoute, insert_placements
 from gateway.services.work import WorkBell
 from gateway.settings import Uploads as Limits
-from gateway.spool import PieceWriter, SettledPiece, Spool, SpoolFailed, SpoolFull
+from gateway.spool import PieceWriter, SettledPiece, Spool
 
 log = structlog.get_logger()
 
@@ -58,6 +58,7 @@ class UploadService:
         self,
         catalog_db: Database,
         keyring: Keyring,
+        leaves: UnusedLeaves,
         spool: Spool,
         clock: Clock,
         bell: WorkBell,
@@ -70,6 +71,7 @@ class UploadService:
     ) -> None:
         self._catalog = catalog_db
         self._keyring = keyring
+        self._leaves = leaves
         self._spool = spool
         self._clock = clock
         self._bell = bell
@@ -102,8 +104,8 @@ class UploadService:
                 known = await catalog.find_upload(connection, user.id, idempotency_hash)
             if known is not None:
                 return known
-        self._check_room()
-        index = await self._unused_index(user.key_slot)
+        check_room(self._spool)
+        index = await self._leaves.next_index(user.key_slot)
         leaf = await self._keyring.leaf(user.key_slot, index)
         upload_id = RecordingId(uuid.uuid4())
         now = self._clock.now_ms()
@@ -127,9 +129,7 @@ class UploadService:
                 if known is not None:
                     return known
             if await catalog.count_open_uploads(connection, user.id) >= self._limits.max_open_per_user:
-                raise TooManyUploads(
-                    f"{self._limits.max_open_per_user} uploads are unfinished; finish or terminate one first"
-                )
+                raise TooManyUploads(self._limits.max_open_per_user)
             await catalog.insert_upload(connection, upload, idempotency_hash=idempotency_hash)
             is_complete = length == 0 and await self._complete(connection, upload)
         return await self._reload(upload) if is_complete else upload
@@ -190,7 +190,7 @@ class UploadService:
                 return upload
             if request.body_length == 0 and declared is None and request.checksum is None:
                 return upload
-            self._check_room()
+            check_room(self._spool)
             fence = upload.fence + 1
             async with self._catalog.write() as connection:
                 if not await catalog.begin_append(
@@ -254,66 +254,33 @@ class UploadService:
         """
         Take the body, then record what there is of it, whatever ended it.
         """
-        running = None if request.checksum is None else request.checksum.start()
-        interruption: BaseException | None = None
-        keeps = True
-        try:
-            while data := await holder.read(request.body.read(), idle_timeout_s=self._limits.idle_timeout_s):
-                if upload.received + writer.length + len(data) > limit:
-                    raise TooLong(f"with this body the upload would pass {limit} bytes", limit=limit)
-                if running is not None:
-                    running.update(data)
-                await writer.write(data)
-        except TooLong as error:
-            interruption, keeps = error, False
-        except LetGo:
-            interruption = Superseded("another request has taken this upload over")
-        except (SpoolFull, SpoolFailed) as error:
-            interruption = _refusal_of(error)
-        except (BodyCut, BodyIdle, asyncio.CancelledError) as error:
-            interruption = error
-        if request.checksum is not None and running is not None:
-            if interruption is not None:
-                keeps = False
-            elif not request.checksum.matches(running):
-                interruption, keeps = ChecksumMismatch("the body does not have the promised checksum"), False
-        # Cancelled (the daemon is stopping) or not: what was received is recorded before anything else happens.
-        recording = asyncio.ensure_future(
-            self._record(upload, fence, writer, request, keeps=keeps, cause=interruption)
+        ending = await receive(
+            holder,
+            writer,
+            request,
+            received=upload.received,
+            limit=limit,
+            idle_timeout_s=self._limits.idle_timeout_s,
         )
+        # Cancelled (the daemon is stopping) or not: what was received is recorded before anything else happens.
+        recording = asyncio.ensure_future(self._record(upload, fence, writer, request, ending))
         try:
             await asyncio.shield(recording)
         except asyncio.CancelledError:
             await asyncio.wait([recording])
             raise
-        if interruption is not None:
-            raise interruption
+        if ending.interruption is not None:
+            raise ending.interruption
 
     async def _record(
-        self,
-        upload: Upload,
-        fence: int,
-        writer: PieceWriter,
-        request: Append,
-        *,
-        keeps: bool,
-        cause: BaseException | None,
+        self, upload: Upload, fence: int, writer: PieceWriter, request: Append, ending: Ending
     ) -> None:
         """
         Make durable what *writer* took, and move the offset.
         """
-        settled: SettledPiece | None = None
-        failure: Exception | None = None
-        is_atomic = request.checksum is not None
-        if isinstance(cause, OutOfRoom | SpoolFailed):
-            settled = None if is_atomic else await writer.salvage()
-        elif keeps:
-            try:
-                settled = await writer.finish()
-            except (SpoolFull, SpoolFailed) as error:
-                settled = None if is_atomic else await writer.salvage()
-                failure = _refusal_of(error)
-        declared = request.upload_length if is_atomic and keeps and failure is None else None
+        settled, failure = await settle(writer, request, ending)
+        counts_wholly = request.checksum is not None and ending.keeps and failure is None
+        declared = request.upload_length if counts_wholly else None
         if not await self._settle(upload, fence, settled, length=declared):
             await self._leave(upload, fence, writer)
             raise Superseded("another request has taken this upload over")
@@ -443,37 +410,6 @@ class UploadService:
             raise NotFound("there is no such upload any more")
         return current
 
-    async def _unused_index(self, slot: KeySlot) -> LeafIndex:
-        """
-        Return a leaf index that nothing in the catalog has.
-
-        The key database never hands one out twice, unless an older copy of it was put back within one epoch;
-        two recordings under one leaf would mean that erasing one loses the other.
-        """
-        while True:
-            index = await self._keyring.next_index(slot)
-            async with self._catalog.read() as connection:
-                if not await catalog.leaf_is_taken(connection, slot, index):
-                    return index
-            log.error("keys.older_than_catalog", slot=slot, index=index)
-
-    def _check_room(self) -> None:
-        try:
-            self._spool.check_room()
-        except SpoolFull as error:
-            raise _refusal_of(error) from None
-
 
 def _identity(upload: Upload) -> Preamble:
     return Preamble(upload.id, upload.key_slot, upload.leaf_index)
-
-
-def _refusal_of(error: SpoolFull | SpoolFailed) -> Exception:
-    """
-    Return what the request is told: a full disk is a matter of room, a failing one is not.
-    """
-    if not isinstance(error, SpoolFull):
-        return error
-    refusal = OutOfRoom(str(error))
-    refusal.__cause__ = error
-    return refusal

@@ -3,12 +3,13 @@ The few file calls that the spool is built on, made durable.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-SLAB: Final = 16 * 16 * 1024
-"""Plaintext bytes handed from the event loop to a thread at once: sixteen chunks."""
+SLAB: Final = 32 * 16 * 1024
+"""Plaintext bytes handed from the event loop to a thread at once, about: thirty-two chunks."""
 
 
 def write_all(fd: int, data: memoryview) -> None:
@@ -28,6 +29,48 @@ def sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+class _Round:
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+        self.failure: OSError | None = None
+
+
+class SharedSync:
+    """
+    Makes the names in one directory durable, once for all threads that ask at the same time.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._joining = threading.Lock()
+        self._running = threading.Lock()
+        self._next: _Round | None = None
+
+    def sync(self) -> None:
+        """
+        Return once a sync that began after this call has ended; one that runs already may have missed a name. Blocks.
+
+        Raises:
+            OSError: that sync failed.
+        """
+        with self._joining:
+            leads = self._next is None
+            mine = self._next = self._next or _Round()
+        if leads:
+            with self._running:
+                with self._joining:
+                    self._next = None
+                try:
+                    sync_directory(self._directory)
+                except OSError as error:
+                    mine.failure = error
+                finally:
+                    mine.ended.set()
+        mine.ended.wait()
+        if mine.failure is not None:
+            raise mine.failure
 
 
 def read_slabs(path: Path, start: int, slab_size: int) -> Iterator[bytes]:

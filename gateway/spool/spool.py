@@ -19,7 +19,7 @@ from gateway.crypto.errors import CryptoError
 from gateway.crypto.pieces import measure_piece
 from gateway.crypto.preamble import PREAMBLE_SIZE, Preamble
 from gateway.spool.errors import SpoolFull, from_os_error
-from gateway.spool.files import read_slabs, sync_directory
+from gateway.spool.files import SharedSync, read_slabs, sync_directory
 from gateway.spool.pieces import SEALED_SLAB, SettledPiece, StoredPiece, open_piece, read_plaintext
 from gateway.spool.writer import PieceWriter, digest_of, write_message
 
@@ -39,6 +39,7 @@ class Spool:
         self._directory = directory
         self._min_free_bytes = min_free_bytes
         self._max_bytes = max_bytes
+        self._names = SharedSync(directory)
         self._lane = ThreadPoolExecutor(threads, thread_name_prefix="spool")
         # Long work on whole recordings has a lane of its own, or a merge would make every phone wait.
         self._slow_lane = ThreadPoolExecutor(1, thread_name_prefix="spool-slow")
@@ -94,6 +95,7 @@ class Spool:
             key,
             run=self._run,
             check_room=self.check_room,
+            sync_names=self._names.sync,
         )
 
     async def settle_piece(

@@ -2,6 +2,7 @@
 Writing one piece: the bytes of one unbroken append, sealed as they come.
 """
 
+import asyncio
 import hashlib
 import os
 import threading
@@ -26,7 +27,15 @@ class _SealedSlab(threading.local):
     """
 
     def __init__(self) -> None:
-        self.buffer = bytearray(SLAB // CHUNK_SIZE * SEALED_CHUNK_SIZE)
+        self._buffer = bytearray()
+
+    def of(self, size: int) -> memoryview:
+        """
+        Return a buffer of at least *size* bytes.
+        """
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        return memoryview(self._buffer)
 
 
 _sealed_slab = _SealedSlab()
@@ -34,22 +43,35 @@ _sealed_slab = _SealedSlab()
 
 class PieceWriter:
     """
-    Takes plaintext, writes sealed chunks; holds at most one slab of plaintext in memory.
+    Takes plaintext, writes sealed chunks.
 
+    While one slab is sealed and written in a thread the next one is gathered, and no more: two are held at most.
     The file appears with the first full slab, or at the end.
     Nothing counts before `finish` or `salvage` has returned: they make durable what they report.
     Use it from one task at a time.
     """
 
     def __init__(
-        self, path: Path, preamble: bytes, key: Secret, *, run: Run, check_room: Callable[[int], None]
+        self,
+        path: Path,
+        preamble: bytes,
+        key: Secret,
+        *,
+        run: Run,
+        check_room: Callable[[int], None],
+        sync_names: Callable[[], None],
     ) -> None:
         self._path = path
         self._preamble = preamble
         self._key = key
         self._run = run
         self._check_room = check_room
-        self._buffer = bytearray()
+        self._sync_names = sync_names
+        self._gathered: list[bytes] = []
+        self._gathered_size = 0
+        self._in_flight: asyncio.Future[None] | None = None
+        self._rest = b""
+        """What came after the last whole chunk; the threads' alone."""
         self._sealer: Sealer | None = None
         self._fd = -1
         self._whole_chunks = 0
@@ -59,22 +81,18 @@ class PieceWriter:
 
     async def write(self, data: bytes) -> None:
         """
-        Take more plaintext; waits while a full slab is sealed and written, so that the sender feels the disk.
+        Take more plaintext; waits while two slabs wait to be written, so that the sender feels the disk.
 
         Raises:
-            SpoolFull, SpoolFailed: the slab could not be written; go on with `salvage` or `discard`.
+            SpoolFull, SpoolFailed: a slab could not be written; go on with `salvage` or `discard`.
         """
-        if self._has_failed:
-            raise RuntimeError("a piece whose write failed is only salvaged or discarded")
-        view = memoryview(data)
-        while view:
-            taken = view[: SLAB - len(self._buffer)]
-            self._buffer += taken
-            self.length += len(taken)
-            view = view[len(taken) :]
-            if len(self._buffer) == SLAB:
-                await self._run(self._write_slab)
-                self._buffer.clear()
+        self._require_health()
+        self._gathered.append(data)
+        self._gathered_size += len(data)
+        self.length += len(data)
+        if self._gathered_size >= SLAB:
+            await self._landed()
+            self._in_flight = asyncio.ensure_future(self._run(self._write_slab, self._taken()))
 
     async def finish(self) -> SettledPiece | None:
         """
@@ -83,11 +101,11 @@ class PieceWriter:
         Raises:
             SpoolFull, SpoolFailed: the end could not be written; go on with `salvage` or `discard`.
         """
-        if self._has_failed:
-            raise RuntimeError("a piece whose write failed is only salvaged or discarded")
+        self._require_health()
         if self.length == 0:
             return None
-        await self._run(self._write_end)
+        await self._landed()
+        await self._run(self._write_end, self._taken())
         return SettledPiece(self.length, is_ended=True)
 
     async def salvage(self) -> SettledPiece | None:
@@ -96,6 +114,7 @@ class PieceWriter:
 
         None if that is nothing, or if the disk did not make it durable; then the file is to be discarded.
         """
+        await self._landed_somehow()
         return await self._run(self._keep_whole_chunks)  # type: ignore[no-any-return]
 
     def abandon(self) -> None:
@@ -108,13 +127,38 @@ class PieceWriter:
         """
         Leave no file behind.
         """
+        await self._landed_somehow()
         await self._run(self._remove)
 
-    def _write_slab(self) -> None:
+    def _require_health(self) -> None:
+        # While a slab is on its way its failure has not been told yet.
+        if self._has_failed and self._in_flight is None:
+            raise RuntimeError("a piece whose write failed is only salvaged or discarded")
+
+    def _taken(self) -> list[bytes]:
+        gathered, self._gathered, self._gathered_size = self._gathered, [], 0
+        return gathered
+
+    async def _landed(self) -> None:
+        """
+        Wait for the slab that is on its way, and raise what became of it.
+        """
+        if self._in_flight is not None:
+            await asyncio.wait([self._in_flight])
+            in_flight, self._in_flight = self._in_flight, None
+            in_flight.result()
+
+    async def _landed_somehow(self) -> None:
+        if self._in_flight is not None:
+            in_flight, self._in_flight = self._in_flight, None
+            await asyncio.wait([in_flight])
+            # Whoever salvages or discards knows that something failed, or does not care.
+            in_flight.exception()
+
+    def _write_slab(self, gathered: list[bytes]) -> None:
         try:
-            self._open()
-            with memoryview(self._buffer) as buffered:
-                self._seal_and_write(buffered)
+            self._open(gathered)
+            self._rest = self._seal_and_write(b"".join([self._rest, *gathered]))
         except SpoolFull:
             self._has_failed = True
             raise
@@ -123,16 +167,12 @@ class PieceWriter:
             self._has_failed = True
             raise from_os_error(error) from error
 
-    def _write_end(self) -> None:
+    def _write_end(self, gathered: list[bytes]) -> None:
         try:
-            self._open()
-            whole = len(self._buffer) // CHUNK_SIZE * CHUNK_SIZE
-            with memoryview(self._buffer) as buffered:
-                if whole:
-                    self._seal_and_write(buffered[:whole])
-                assert self._sealer is not None
-                last = self._sealer.finish(buffered[whole:])
-            write_all(self._fd, memoryview(last))
+            self._open(gathered)
+            rest = self._seal_and_write(b"".join([self._rest, *gathered]))
+            assert self._sealer is not None
+            write_all(self._fd, memoryview(self._sealer.finish(rest)))
             self._sync()
         except SpoolFull:
             self._has_failed = True
@@ -140,23 +180,28 @@ class PieceWriter:
         except OSError as error:
             self._has_failed = True
             raise from_os_error(error) from error
-        self._buffer.clear()
 
-    def _open(self) -> None:
+    def _open(self, gathered: list[bytes]) -> None:
+        self._check_room(sum(map(len, gathered)))
         if self._sealer is not None:
             return
-        self._check_room(len(self._buffer))
         self._fd = os.open(self._path, _NEW_FILE, 0o600)
         self._sealer = Sealer(self._key, self._preamble)
         write_all(self._fd, memoryview(self._preamble + self._sealer.header))
 
-    def _seal_and_write(self, plaintext: memoryview) -> None:
+    def _seal_and_write(self, plaintext: bytes) -> bytes:
+        """
+        Write the whole chunks of *plaintext*, and return the rest of it.
+        """
         assert self._sealer is not None
-        self._check_room(len(plaintext))
-        with memoryview(_sealed_slab.buffer) as sealed:
-            size = self._sealer.seal_into(plaintext, sealed)
-            write_all(self._fd, sealed[:size])
-        self._whole_chunks += len(plaintext) // CHUNK_SIZE
+        chunks = len(plaintext) // CHUNK_SIZE
+        whole = chunks * CHUNK_SIZE
+        if chunks:
+            with _sealed_slab.of(chunks * SEALED_CHUNK_SIZE) as sealed:
+                size = self._sealer.seal_into(memoryview(plaintext)[:whole], sealed)
+                write_all(self._fd, sealed[:size])
+            self._whole_chunks += chunks
+        return plaintext[whole:]
 
     def _keep_whole_chunks(self) -> SettledPiece | None:
         if self._fd < 0 or self._whole_chunks == 0:
@@ -178,7 +223,7 @@ class PieceWriter:
             os.fsync(self._fd)
         finally:
             self._close()
-        sync_directory(self._path.parent)
+        self._sync_names()
 
     def _remove(self) -> None:
         self._close()

@@ -7,14 +7,15 @@ whether to try again, to set the job aside, or to give it up for someone to look
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from gateway.api.errors import BackendError, Disposition
+from gateway.base.batches import Batches
 from gateway.base.ids import RecordingId, UserId
-from gateway.catalog.jobs import Job, claim_job, finish_job, park_job, renew_lease, retry_job
+from gateway.catalog.jobs import Job, claim_jobs, finish_jobs, has_due_job, park_job, renew_lease, retry_job
 from gateway.crypto.errors import CryptoError
 from gateway.database import Database
 from gateway.services.checking import CheckService
@@ -30,6 +31,7 @@ log = structlog.get_logger()
 Handler = Callable[[str], Awaitable[None]]
 
 _LONGEST_ERROR: Final = 500
+_MOST_FINISHED: Final = 100
 
 
 def job_handlers(placement: PlacementService, erasure: ErasureService) -> dict[str, Handler]:
@@ -69,6 +71,47 @@ def _of_recording(handler: Callable[[RecordingId], Awaitable[None]]) -> Handler:
     return lambda subject_id: handler(RecordingId(uuid.UUID(subject_id)))
 
 
+class JobDesk:
+    """
+    Where the workers of this process claim jobs of some kinds and hand them back done: all that come at once, together.
+    """
+
+    def __init__(self, catalog_db: Database, kinds: Sequence[str], limits: Limits, *, node: str) -> None:
+        self._catalog = catalog_db
+        self._kinds = kinds
+        self._node = node
+        self._lease_ms = limits.lease_s * 1000
+        self._claims = Batches(self._claim_all, most=limits.workers + limits.copy_workers)
+        self._done = Batches(self._finish_all, most=_MOST_FINISHED)
+
+    async def claim(self) -> Job | None:
+        """
+        Take a job that is due, if there is one.
+        """
+        return await self._claims.submit(None)
+
+    async def finish(self, job: Job) -> None:
+        """
+        Remove a job that is done, unless its lease was lost.
+        """
+        await self._done.submit(job)
+
+    async def _claim_all(self, asked: Sequence[None]) -> list[Job | None]:
+        async with self._catalog.read() as connection:
+            if not await has_due_job(connection, self._kinds):
+                return [None] * len(asked)
+        async with self._catalog.write() as connection:
+            claimed = await claim_jobs(
+                connection, self._kinds, holder=self._node, lease_ms=self._lease_ms, limit=len(asked)
+            )
+        return [*claimed, *[None] * (len(asked) - len(claimed))]
+
+    async def _finish_all(self, done: Sequence[Job]) -> list[None]:
+        async with self._catalog.write() as connection:
+            await finish_jobs(connection, done)
+        return [None] * len(done)
+
+
 class JobWorker:
     """
     Takes due jobs one after the other.
@@ -82,12 +125,13 @@ class JobWorker:
         limits: Limits,
         *,
         node: str,
+        desk: JobDesk | None = None,
     ) -> None:
         self._catalog = catalog_db
         self._handlers = handlers
         self._bell = bell
         self._limits = limits
-        self._node = node
+        self._desk = desk or JobDesk(catalog_db, list(handlers), limits, node=node)
 
     async def run(self) -> None:
         """
@@ -101,10 +145,7 @@ class JobWorker:
         """
         Do the job that is due longest; False if none is.
         """
-        async with self._catalog.write() as connection:
-            job = await claim_job(
-                connection, list(self._handlers), holder=self._node, lease_ms=self._limits.lease_s * 1000
-            )
+        job = await self._desk.claim()
         if job is None:
             return False
         work = asyncio.ensure_future(self._handlers[job.kind](job.subject_id))
@@ -119,8 +160,7 @@ class JobWorker:
         except Exception as error:  # noqa: BLE001 - a job that fails is put back or parked, whatever failed it
             await self._failed(job, error)
         else:
-            async with self._catalog.write() as connection:
-                await finish_job(connection, job)
+            await self._desk.finish(job)
         finally:
             keeping.cancel()
         return True

@@ -23,7 +23,8 @@ async def enqueued(database: Database, *subjects: str, kind: str = "place") -> N
 
 async def claimed(database: Database, holder: str = "one", lease_ms: int = 60_000) -> Job | None:
     async with database.write() as connection:
-        return await catalog.claim_job(connection, KINDS, holder=holder, lease_ms=lease_ms)
+        jobs = await catalog.claim_jobs(connection, KINDS, holder=holder, lease_ms=lease_ms)
+    return jobs[0] if jobs else None
 
 
 async def sure(database: Database, holder: str = "one") -> Job:
@@ -123,19 +124,21 @@ async def test_the_word_of_a_worker_that_came_too_late_does_not_count(
     async with catalog_database.write() as connection:
         counted = {
             "renew": catalog.renew_lease(connection, late, lease_ms=60_000),
-            "finish": catalog.finish_job(connection, late),
+            "finish": catalog.finish_jobs(connection, [late]),
             "retry": catalog.retry_job(connection, late, delay_ms=0, error="x"),
             "park": catalog.park_job(connection, late, error="x"),
         }
         results = {name: await call if name == word else call.close() for name, call in counted.items()}
-    assert results[word] is False
+    assert not results[word]
 
     async with catalog_database.read() as connection:
         row = (await connection.execute(select(jobs))).one()
     assert ("running", 2, "two", None) == (row.state, row.fence, row.lease_holder, row.last_error)
     async with catalog_database.write() as connection:
-        assert await catalog.finish_job(connection, job)
+        await catalog.finish_jobs(connection, [late, job])
     assert await claimed(catalog_database) is None
+    async with catalog_database.read() as connection:
+        assert [] == (await connection.execute(select(jobs))).all()
 
 
 async def test_a_job_that_is_put_back_waits_its_time(catalog_database: Database) -> None:
@@ -182,3 +185,17 @@ async def test_the_leases_of_a_node_that_is_gone_are_given_back(catalog_database
     freed = {(await sure(catalog_database)).subject_id for _ in range(2)}
     assert {job.subject_id for job in holders[:2]} == freed
     assert await claimed(catalog_database) is None
+
+
+async def test_several_are_claimed_at_once_each_of_them_once(catalog_database: Database) -> None:
+    await enqueued(catalog_database, *"abcde")
+    async with catalog_database.write() as connection:
+        first = await catalog.claim_jobs(connection, KINDS, holder="one", lease_ms=60_000, limit=3)
+    async with catalog_database.read() as connection:
+        assert await catalog.has_due_job(connection, KINDS)
+    async with catalog_database.write() as connection:
+        second = await catalog.claim_jobs(connection, KINDS, holder="two", lease_ms=60_000, limit=3)
+    async with catalog_database.read() as connection:
+        assert not await catalog.has_due_job(connection, KINDS)
+    assert (3, 2) == (len(first), len(second))
+    assert sorted("abcde") == sorted(job.subject_id for job in first + second)

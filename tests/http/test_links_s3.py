@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from gateway.api import new_blob_key
 from gateway.base.ids import RecordingId
-from gateway.catalog.placements import insert_placement, mark_placed
+from gateway.catalog.placements import Arrived, insert_placement, mark_placed
 from gateway.testing.sources import BytesSource
 from tests.http.link_client import Linker, gateway_for
 from tests.support.clock import FakeClock
@@ -172,7 +172,7 @@ async def _place_something(ada: Linker, link_id: str) -> None:
         ref = await backend.put(key, BytesSource(b"sealed"))
     async with context.catalog.write() as connection:
         await insert_placement(connection, RecordingId(UUID(recording)), backend=link_id, blob_key=key, at=1)
-        await mark_placed(connection, key, locator=ref.locator, sealed_size=6, digest=None, at=2)
+        await mark_placed(connection, Arrived(key, ref.locator, 6, None), at=2)
 
 
 @pytest.fixture

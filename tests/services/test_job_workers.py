@@ -98,13 +98,13 @@ async def test_work_stops_when_its_lease_is_lost_and_changes_nothing(catalog_dat
     await started.wait()
     async with catalog_database.write() as connection:
         await connection.execute(update(jobs).values(lease_until=db_now_ms() - 1))
-        successor = await catalog.claim_job(connection, ["place"], holder="other", lease_ms=60_000)
+        [successor] = await catalog.claim_jobs(connection, ["place"], holder="other", lease_ms=60_000)
 
     async with asyncio.timeout(10):
         assert await late
         await cancelled.wait()
 
-    assert successor is not None
+    assert 2 == successor.fence
     async with catalog_database.read() as connection:
         row = (await connection.execute(select(jobs))).one()
     assert ("running", 2, "other", None) == (row.state, row.fence, row.lease_holder, row.last_error)

@@ -282,13 +282,23 @@ async def test_everything_of_one_recording_is_removed_and_nothing_of_others(spoo
     assert [f"{ID}x.1", "another.1"] == names(spool)
 
 
+async def write_slabs(writer: PieceWriter, content: bytes) -> None:
+    """
+    Write *content* slab by slab, and end it.
+    """
+    for start in range(0, len(content), SLAB):
+        await writer.write(content[start : start + SLAB])
+    await writer.finish()
+
+
 async def test_with_too_little_free_space_nothing_is_begun(tmp_path: Path) -> None:
     with spool_in(tmp_path / "spool", min_free_bytes=2**60) as spool:
         with pytest.raises(SpoolFull):
             spool.check_room()
         writer = spool.begin_piece(IDENTITY, 1, KEY)
+        await writer.write(speech(SLAB))
         with pytest.raises(SpoolFull):
-            await writer.write(speech(SLAB))
+            await writer.finish()
         assert await writer.salvage() is None
         await writer.discard()
         assert [] == names(spool)
@@ -299,7 +309,7 @@ async def test_a_spool_that_is_full_keeps_the_chunks_before(tmp_path: Path) -> N
     with spool_in(tmp_path / "spool", max_bytes=3 * SLAB) as spool:
         writer = spool.begin_piece(IDENTITY, 1, KEY)
         with pytest.raises(SpoolFull):
-            await writer.write(content)
+            await write_slabs(writer, content)
         kept = await writer.salvage()
         assert SettledPiece(2 * SLAB, is_ended=False) == kept
         with pytest.raises(RuntimeError):
@@ -337,7 +347,7 @@ async def test_a_write_that_fails_half_way_counts_no_chunk_of_it(
     with monkeypatch.context() as patched:
         patched.setattr(writer_module, "write_all", half)
         with pytest.raises(fault):
-            await writer.write(content)
+            await write_slabs(writer, content)
 
     assert SettledPiece(SLAB, is_ended=False) == await writer.salvage()
     rest = await written(spool, content[SLAB:], 2)
@@ -372,21 +382,24 @@ async def test_a_cancelled_call_ends_before_its_caller_goes_on(
     may_go_on = threading.Event()
     write = PieceWriter._write_slab
 
-    def slow(writer: PieceWriter) -> None:
+    def slow(writer: PieceWriter, gathered: list[bytes]) -> None:
         may_go_on.wait(30)
-        write(writer)
+        write(writer, gathered)
 
     monkeypatch.setattr(PieceWriter, "_write_slab", slow)
     writer = spool.begin_piece(IDENTITY, 1, KEY)
+    await writer.write(speech(SLAB))
+    # The second waits for the first to be written.
     writing = asyncio.create_task(writer.write(speech(SLAB)))
     await asyncio.sleep(0)
-    await asyncio.sleep(0)
     writing.cancel()
-    await asyncio.sleep(0)
-    assert not writing.done()
-    may_go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await writing
+    salvaging = asyncio.create_task(writer.salvage())
+    await asyncio.sleep(0)
+    assert not salvaging.done()
+    may_go_on.set()
+    assert SettledPiece(SLAB, is_ended=False) == await salvaging
 
     assert HEAD + SLAB // CHUNK_SIZE * SEALED_CHUNK_SIZE == spool.path_of(ID, 1).stat().st_size
     await writer.discard()
