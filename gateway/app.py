@@ -59,7 +59,7 @@ from gateway.services.recordings import RecordingService
 from gateway.services.routing import RoutingService
 from gateway.services.uploads import UploadService
 from gateway.services.whole_uploads import WholeUploads
-from gateway.services.work import WorkBell
+from gateway.services.work import Courtesy, WorkBell
 from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.web.pages import add_pages
@@ -75,6 +75,7 @@ _LOCK_PATIENCE_S: Final = 3.0
 _READ_BUFFER: Final = 128 * 1024
 _LONGEST_HEADER: Final = 8190
 _SWEEP_BATCH: Final = 500
+_MANY_UPLOADS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +172,8 @@ async def open_gateway(
         stack.callback(spool.close)
         metrics = Metrics()
         plugins, home = await _home(settings, stack, metrics, clock)
-        bell = WorkBell()
+        home_bell = WorkBell()
+        bell = WorkBell(home_bell)
         links = await _links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
         places = links.places
         reads = LiveReads()
@@ -194,7 +196,7 @@ async def open_gateway(
             leaves,
             spool,
             clock,
-            bell,
+            home_bell,
             holders,
             expiry,
             settings.uploads,
@@ -207,7 +209,7 @@ async def open_gateway(
             leaves,
             spool,
             clock,
-            bell,
+            home_bell,
             holders,
             settings.uploads,
             default_route=default_route,
@@ -241,8 +243,19 @@ async def open_gateway(
         at_home = job_handlers(placement, erasure)
         in_clouds = copy_handlers(copies, checks, moves, erasure)
 
+        # Bringing recordings home can wait for a moment, phones can't.
+        courtesy = Courtesy(lambda: len(holders) >= _MANY_UPLOADS)
+
         def worker(handlers: dict[str, Handler], desk: JobDesk | None = None) -> JobWorker:
-            return JobWorker(catalog, handlers, bell, settings.jobs, node=node, desk=desk)
+            return JobWorker(
+                catalog,
+                handlers,
+                home_bell if handlers is at_home else bell,
+                settings.jobs,
+                node=node,
+                desk=desk,
+                courtesy=courtesy,
+            )
 
         if with_workers:
             home_desk, cloud_desk = (

@@ -15,6 +15,8 @@ class Batches(Generic[ItemT, AnswerT]):
     Hands items to *work* in batches: whatever comes while one batch is worked on forms the next one.
 
     So whoever waits alone is served at once, and under load the cost of a batch is shared by many.
+    A batch begins once a turn of the event loop has brought no further item: what many tasks ask for in the same turns is
+    one batch, and nobody waits for a clock.
     An item's batch begins after the item was submitted: what *work* reads is never older than the question.
 
     *work* returns an answer for each item, in their order; an exception among the answers is raised for that item alone.
@@ -57,6 +59,10 @@ class Batches(Generic[ItemT, AnswerT]):
     async def _run(self) -> None:
         try:
             while self._waiting:
+                gathered = 0
+                while gathered < len(self._waiting) < self._most:
+                    gathered = len(self._waiting)
+                    await asyncio.sleep(0)
                 batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
                 await self._do(batch)
         finally:

@@ -6,12 +6,19 @@ None of them was in the catalog before: each is written once, as the finished up
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.catalog.jobs import enqueue_jobs
 from gateway.catalog.recordings import RecordingRow, recording_values
 from gateway.catalog.tables import pieces, placements, recordings, uploads
 from gateway.catalog.uploads import Piece, Upload, piece_values, upload_values
 from gateway.database import Connection
+
+# Made once: a statement remembers what it was compiled to.
+_UPLOADS: Final = uploads.insert()
+_PIECES: Final = pieces.insert()
+_RECORDINGS: Final = recordings.insert()
+_PLACEMENTS: Final = placements.insert()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +41,11 @@ async def insert_arrivals(
     The caller holds their users' rows.
     """
     arrivals = [one for one, _ in placed]
-    await connection.execute(uploads.insert(), [upload_values(one.upload) for one in arrivals])
-    await connection.execute(pieces.insert(), [piece_values(one.upload.id, one.piece) for one in arrivals])
-    await connection.execute(recordings.insert(), [recording_values(one.recording) for one in arrivals])
+    await connection.execute(_UPLOADS, [upload_values(one.upload) for one in arrivals])
+    await connection.execute(_PIECES, [piece_values(one.upload.id, one.piece) for one in arrivals])
+    await connection.execute(_RECORDINGS, [recording_values(one.recording) for one in arrivals])
     await connection.execute(
-        placements.insert(),
+        _PLACEMENTS,
         [
             {
                 "blob_key": blob_key,

@@ -4,8 +4,9 @@ Which way a user's recordings go.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from gateway.base.ids import UserId
 from gateway.catalog.tables import routes
@@ -40,8 +41,13 @@ async def users_with_routes(connection: Connection, user_ids: Collection[UserId]
     """
     Return those of the users who chose a route.
     """
-    query = select(routes.c.user_id).where(routes.c.user_id.in_(user_ids))
-    return {UserId(found) for found in (await connection.execute(query)).scalars()}
+    found = await connection.execute(_WITH_ROUTES, {"user_ids": list(user_ids)})
+    return {UserId(user_id) for user_id in found.scalars()}
+
+
+_WITH_ROUTES: Final = select(routes.c.user_id).where(
+    routes.c.user_id.in_(bindparam("user_ids", expanding=True))
+)
 
 
 async def put_route(connection: Connection, user_id: UserId, route: Route, *, at: int) -> None:

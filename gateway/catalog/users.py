@@ -4,13 +4,32 @@ Users and their bearer tokens.
 
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, bindparam, func, select, update
 
 from gateway.base.ids import KeySlot, UserId
 from gateway.catalog.tables import recordings, tokens, users
 from gateway.database import Connection
+
+# Made once: a statement remembers what it was compiled to.
+_STATES: Final = (
+    select(users.c.id, users.c.state)
+    .where(users.c.id.in_(bindparam("user_ids", expanding=True)))
+    # In one order, or two that lock several would wait for each other.
+    .order_by(users.c.id)
+    .with_for_update()
+)
+_USERS_OF_TOKENS: Final = (
+    select(users, tokens.c.token_hash)
+    .join(tokens, tokens.c.user_id == users.c.id)
+    .where(
+        tokens.c.token_hash.in_(bindparam("token_hashes", expanding=True)),
+        tokens.c.expires_at > bindparam("time"),
+        tokens.c.revoked_at.is_(None),
+        users.c.state == "active",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +90,8 @@ async def lock_active_users(connection: Connection, user_ids: Collection[UserId]
     """
     Hold these users' rows, as `lock_active_user` does, and return those who are active.
     """
-    # In one order, or two that lock several would wait for each other.
-    query = (
-        select(users.c.id, users.c.state)
-        .where(users.c.id.in_(user_ids))
-        .order_by(users.c.id)
-        .with_for_update()
-    )
-    return {UserId(row.id) for row in await connection.execute(query) if row.state == "active"}
+    rows = await connection.execute(_STATES, {"user_ids": list(user_ids)})
+    return {UserId(row.id) for row in rows if row.state == "active"}
 
 
 async def iterate_users(connection: Connection) -> AsyncIterator[tuple[User, int]]:
@@ -166,17 +179,8 @@ async def get_users_of_tokens(
     """
     Return the active users whose unexpired, unrevoked tokens have these hashes, each under his token's hash.
     """
-    query = (
-        select(users, tokens.c.token_hash)
-        .join(tokens, tokens.c.user_id == users.c.id)
-        .where(
-            tokens.c.token_hash.in_(token_hashes),
-            tokens.c.expires_at > at,
-            tokens.c.revoked_at.is_(None),
-            users.c.state == "active",
-        )
-    )
-    return {row.token_hash: User.from_row(row) for row in await connection.execute(query)}
+    rows = await connection.execute(_USERS_OF_TOKENS, {"token_hashes": list(token_hashes), "time": at})
+    return {row.token_hash: User.from_row(row) for row in rows}
 
 
 async def revoke_token(connection: Connection, token_hash: bytes, *, at: int) -> bool:

@@ -10,7 +10,7 @@ import os
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import attrgetter
 from typing import Final, Self
@@ -63,6 +63,8 @@ class GgmState:
     """
 
     _nodes: tuple[_Node, ...]
+    _walk: "_Walk" = field(default_factory=lambda: _Walk(), init=False, compare=False)  # noqa: PLW0108 - it is defined below
+    """The way to the leaf that `leaf` gave last: the next one is mostly its neighbour. It goes with the state."""
 
     @classmethod
     def fresh(cls, seed: Secret | None = None) -> Self:
@@ -93,10 +95,10 @@ class GgmState:
         Raises:
             LeafPunctured: it is gone.
         """
-        for _, leaf in self.leaves([index]):
-            if leaf is not None:
-                return leaf
-        raise LeafPunctured(index)
+        over = self._node_over(index)
+        if over is None:
+            raise LeafPunctured(index)
+        return self._walk.to(over, index)
 
     def leaves(self, indexes: Iterable[LeafIndex]) -> Iterator[tuple[LeafIndex, Secret | None]]:
         """
@@ -105,23 +107,10 @@ class GgmState:
         What the path to a leaf has in common with the path to the one before is not derived again,
         so consecutive leaves cost two HMACs each instead of 32.
         """
-        node: _Node | None = None
-        path: list[bytes] = []  # The seeds from the node down to the leaf before.
-        before = 0
+        walk = _Walk()
         for index in indexes:
             over = self._node_over(index)
-            if over is None:
-                yield index, None
-                continue
-            if over is node:
-                shared_bits = DEPTH - (before ^ index).bit_length()
-                del path[shared_bits - node.depth + 1 :]
-            else:
-                node, path = over, [over.seed.reveal()]
-            for depth in range(node.depth + len(path), DEPTH + 1):
-                path.append(_child(path[-1], index >> DEPTH - depth & 1))
-            before = index
-            yield index, Secret(path[-1])
+            yield index, None if over is None else walk.to(over, index)
 
     def puncture(self, first: LeafIndex, last: LeafIndex | None = None) -> "GgmState":
         """
@@ -177,6 +166,35 @@ class GgmState:
         if position and index <= (node := self._nodes[position - 1]).last:
             return node
         return None
+
+
+class _Walk:
+    """
+    The way to one leaf after the other; what the way to the next has in common with that to the one before is kept.
+    """
+
+    __slots__ = ("_before", "_node", "_path")
+
+    def __init__(self) -> None:
+        self._node: _Node | None = None
+        self._path: list[bytes] = []  # The seeds from the node down to just above the leaf before.
+        self._before = 0
+
+    def to(self, node: _Node, index: int) -> Secret:
+        """
+        Return the leaf at *index*, which is below *node*.
+        """
+        path = self._path
+        if node is self._node:
+            shared_bits = DEPTH - (self._before ^ index).bit_length()
+            del path[max(shared_bits - node.depth + 1, 1) :]
+        else:
+            self._node, self._path = node, [node.seed.reveal()]
+            path = self._path
+        for depth in range(node.depth + len(path), DEPTH):
+            path.append(_child(path[-1], index >> DEPTH - depth & 1))
+        self._before = index
+        return Secret(path[-1] if node.depth == DEPTH else _child(path[-1], index & 1))
 
 
 def _child(seed: bytes, bit: int) -> bytes:

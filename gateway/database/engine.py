@@ -8,34 +8,20 @@ No backend and no network is called inside either.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
-from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import sqlalchemy
 from sqlalchemy.engine import Engine, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import ConnectionPoolEntry
 
 from gateway.base.errors import ConfigurationError, GatewayError
-from gateway.database.sqlite import InlineConnection
+from gateway.database.sqlite import SqliteEngine
 
 Dialect = Literal["sqlite", "postgresql"]
 
-_DRIVERS: dict[str, tuple[Dialect, str]] = {
-    "sqlite": ("sqlite", "sqlite+aiosqlite"),
-    "postgresql": ("postgresql", "postgresql+asyncpg"),
-}
-
-_SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
-    # FULL: a commit that was answered survives a power cut, which an acknowledged upload offset promises.
-    "PRAGMA synchronous = FULL",
-    "PRAGMA foreign_keys = ON",
-)
+_DIALECTS: dict[str, Dialect] = {"sqlite": "sqlite", "postgresql": "postgresql"}
 
 
 class DatabaseUnavailable(GatewayError):
@@ -51,13 +37,10 @@ class Database:
     One database: a SQLite file, or a schema of a PostgreSQL database.
     """
 
-    def __init__(
-        self, engine: AsyncEngine, dialect: Dialect, *, label: str, lane: ThreadPoolExecutor | None
-    ) -> None:
+    def __init__(self, engine: AsyncEngine | SqliteEngine, dialect: Dialect, *, label: str) -> None:
         self.dialect: Dialect = dialect
         self._engine = engine
         self._label = label
-        self._lane = lane
         # SQLite has one writer at a time. Waiting for it here is fair and costs nothing; waiting in SQLite is a
         # sleep that doubles. Other processes are still kept apart by SQLite's own lock.
         self._writer: AbstractAsyncContextManager[Any] = (
@@ -80,30 +63,23 @@ class Database:
         """
         try:
             parsed = make_url(url)
-            dialect, driver = _DRIVERS[parsed.drivername]
+            dialect = _DIALECTS[parsed.drivername]
         except (ArgumentError, KeyError):
             raise ConfigurationError("a database URL starts with sqlite:/// or postgresql://") from None
-        arguments: dict[str, Any] = {}
-        options: dict[str, Any] = {}
-        if dialect == "postgresql" and schema is not None:
-            arguments["server_settings"] = {"search_path": schema}
-        lane = None
+        engine: AsyncEngine | SqliteEngine
         if dialect == "sqlite":
-            lane = ThreadPoolExecutor(pool_size, thread_name_prefix="sqlite")
-            options["async_creator"] = partial(_inline, parsed.database or "", lane)
-        engine = create_async_engine(
-            parsed.set(drivername=driver),
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=60,
-            connect_args=arguments,
-            # An error quotes the statement, never what was bound to it.
-            hide_parameters=True,
-            **options,
-        )
-        if dialect == "sqlite":
-            _prepare_sqlite(engine.sync_engine)
-        database = cls(engine, dialect, label=parsed.render_as_string(hide_password=True), lane=lane)
+            engine = SqliteEngine(parsed, pool_size=pool_size)
+        else:
+            engine = create_async_engine(
+                parsed.set(drivername="postgresql+asyncpg"),
+                pool_size=pool_size,
+                max_overflow=0,
+                pool_timeout=60,
+                connect_args={} if schema is None else {"server_settings": {"search_path": schema}},
+                # An error quotes the statement, never what was bound to it.
+                hide_parameters=True,
+            )
+        database = cls(engine, dialect, label=parsed.render_as_string(hide_password=True))
         try:
             if dialect == "postgresql" and schema is not None:
                 await database._create_schema(schema)
@@ -124,7 +100,7 @@ class Database:
         """
         The engine below, for SQLAlchemy's event listeners.
         """
-        return self._engine.sync_engine
+        return self._engine.engine if isinstance(self._engine, SqliteEngine) else self._engine.sync_engine
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -135,7 +111,7 @@ class Database:
             DatabaseUnavailable: on entering, inside or on leaving: the database fails.
         """
         with _told_as_unavailable():
-            async with self._engine.connect() as connection:
+            async with self._connection() as connection:
                 if self.dialect == "sqlite":
                     await connection.exec_driver_sql("BEGIN")
                 else:
@@ -159,7 +135,7 @@ class Database:
                 If the commit itself failed it may still have happened, or do so at the next recovery from a crash.
         """
         with _told_as_unavailable():
-            async with self._writer, self._engine.connect() as connection:
+            async with self._writer, self._connection() as connection:
                 if self.dialect == "sqlite":
                     await connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
@@ -177,13 +153,16 @@ class Database:
         """
         Close every connection.
         """
-        await self._engine.dispose()
-        if self._lane is not None:
-            self._lane.shutdown()
+        if isinstance(self._engine, SqliteEngine):
+            await self._engine.close()
+        else:
+            await self._engine.dispose()
 
-
-async def _inline(path: str, lane: ThreadPoolExecutor) -> InlineConnection:
-    return await InlineConnection(path, lane)
+    def _connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        if isinstance(self._engine, SqliteEngine):
+            # It answers as one of those does, as far as it is asked.
+            return cast("AbstractAsyncContextManager[AsyncConnection]", self._engine.connect())
+        return self._engine.connect()
 
 
 @contextmanager
@@ -199,16 +178,3 @@ def _told_as_unavailable() -> Iterator[None]:
         if not error.connection_invalidated:
             raise
         raise DatabaseUnavailable(f"the database failed: {error.orig}") from error
-
-
-def _prepare_sqlite(engine: Engine) -> None:
-    """
-    Set each new connection up.
-    """
-
-    @sqlalchemy.event.listens_for(engine, "connect")
-    def configure(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        for pragma in _SQLITE_PRAGMAS:
-            cursor.execute(pragma)
-        cursor.close()

@@ -1,19 +1,23 @@
 """
 SQLite without a change of thread for each statement.
 
-What the gateway asks of its databases is mostly a row by its key, out of memory: a few microseconds, where handing the
+What the gateway asks of its databases is mostly a row by its key, out of memory: some microseconds, where handing the
 statement to a thread and the answer back costs a hundred. So a statement runs where it is awaited, and goes to a thread
 only where it may take long: a commit, which waits for the disk; a lock that another process has; a query that has used up
 its share of instructions, which is interrupted and asked again there.
-
-It speaks `aiosqlite`'s words, as far as SQLAlchemy's dialect of that name uses them.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self, TypeVar
+
+import sqlalchemy
+from sqlalchemy.engine import Connection, CursorResult, Dialect
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
 T = TypeVar("T")
 
@@ -21,199 +25,212 @@ _PATIENCE_MS: Final = 30_000
 """How long a thread waits for another process' lock."""
 _INSTRUCTIONS: Final = 5_000
 _SHARES: Final = 8
-"""
-A query may take so many times so many instructions of SQLite's machine on the event loop: about a millisecond.
-"""
+"""A query may take so many times so many instructions of SQLite's machine on the event loop: about a millisecond."""
+
+_PRAGMAS: Final = (
+    f"PRAGMA busy_timeout = {_PATIENCE_MS}",
+    "PRAGMA journal_mode = WAL",
+    # FULL: a commit that was answered survives a power cut, which an acknowledged upload offset promises.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    # From here on whoever finds a lock goes to a thread, and waits there.
+    "PRAGMA busy_timeout = 0",
+)
 
 
-class InlineConnection:
+class _Cursor(sqlite3.Cursor):
     """
-    One connection; await it to open it.
+    Takes all rows at once: what takes long is the statement then, not whoever looks at its rows.
     """
 
-    def __init__(self, path: str, lane: ThreadPoolExecutor) -> None:
-        self._path = path
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__(connection)
+        self._rows: list[Any] = []
+        self._next = 0
+
+    def execute(self, statement: str, parameters: Any = (), /) -> Self:
+        super().execute(statement, parameters)
+        self._rows, self._next = super().fetchall(), 0
+        return self
+
+    def fetchone(self) -> Any:
+        rows = self.fetchmany(1)
+        return rows[0] if rows else None
+
+    def fetchmany(self, size: int | None = 1) -> list[Any]:
+        rows = self._rows[self._next : self._next + (size or 1)]
+        self._next += len(rows)
+        return rows
+
+    def fetchall(self) -> list[Any]:
+        rows, self._rows, self._next = self._rows[self._next :], [], 0
+        return rows
+
+
+class _Native(sqlite3.Connection):
+    """
+    Interrupts a statement that has used up the shares of the machine's instructions that it was given.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.shares_left: int | None = None
+        self.set_progress_handler(self._takes_too_long, _INSTRUCTIONS)
+
+    def cursor(self, factory: Any = _Cursor) -> Any:
+        return super().cursor(factory)
+
+    def _takes_too_long(self) -> bool:
+        if self.shares_left is None:
+            return False
+        self.shares_left -= 1
+        return self.shares_left < 0
+
+
+class SqliteConnection:
+    """
+    One connection within a transaction, in the words of SQLAlchemy's asynchronous ones as far as we use them.
+    """
+
+    def __init__(self, connection: Connection, lane: ThreadPoolExecutor) -> None:
+        self._connection = connection
         self._lane = lane
-        self._opened: sqlite3.Connection | None = None
-        self._shares_left: int | None = None
-
-    def __await__(self) -> Generator[Any, None, Self]:
-        return self._open().__await__()
 
     @property
-    def _connection(self) -> sqlite3.Connection | None:
-        """
-        What is opened; the dialect looks whether there is one.
-        """
-        return self._opened
+    def dialect(self) -> Dialect:
+        return self._connection.dialect
 
-    @property
-    def isolation_level(self) -> None:
+    async def execute(self, statement: Any, parameters: Any = None) -> CursorResult[Any]:
         """
-        Transactions are ours to begin: the driver's own begin too late, and only for writes.
+        Run a statement.
         """
-        return
+        return await self._run(
+            lambda: self._connection.execute(statement, parameters), is_query=statement.is_select
+        )
 
-    def cursor(self) -> "InlineCursor":
+    async def scalar(self, statement: Any, parameters: Any = None) -> Any:
         """
-        Return a new cursor.
+        Run a statement, and return the first column of its first row.
         """
-        return InlineCursor(self, self.native.cursor())
+        return (await self.execute(statement, parameters)).scalar()
+
+    async def exec_driver_sql(self, statement: str, parameters: Any = None) -> CursorResult[Any]:
+        """
+        Run a statement in SQLite's own words.
+        """
+        return await self._run(
+            lambda: self._connection.exec_driver_sql(statement, parameters), is_query=False
+        )
+
+    async def run_sync(self, call: Callable[..., T], *arguments: Any) -> T:
+        """
+        Run a function of the connection below in a thread.
+        """
+        return await self._in_thread(lambda: self._patiently(lambda: call(self._connection, *arguments)))
 
     async def commit(self) -> None:
         """
         Commit, in a thread: it waits for the disk.
         """
-        if self.native.in_transaction:
-            await self.in_thread(lambda: self._patiently(self.native.commit))
+        await self._in_thread(lambda: self._patiently(self._connection.commit))
 
     async def rollback(self) -> None:
         """
         Roll back.
         """
-        if self.native.in_transaction:
-            self.native.rollback()
+        self._connection.rollback()
 
-    async def close(self) -> None:
+    async def _run(self, call: Callable[[], T], *, is_query: bool) -> T:
         """
-        Close, in a thread: the last connection to a file brings its log in.
+        Run *call*, which is one statement: here, or again in a thread where it would take long here.
         """
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await self.in_thread(opened.close)
-
-    def stop(self) -> None:
-        """
-        Close at once.
-        """
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            opened.close()
-
-    async def create_function(self, *arguments: Any, **options: Any) -> None:
-        """
-        Make a Python function one of SQL's.
-        """
-        self.native.create_function(*arguments, **options)
-
-    @property
-    def native(self) -> sqlite3.Connection:
-        """
-        The standard library's connection.
-
-        Raises:
-            sqlite3.ProgrammingError: it is closed.
-        """
-        if self._opened is None:
-            raise sqlite3.ProgrammingError("the connection is closed")
-        return self._opened
-
-    async def run(self, call: Callable[[], T], *, is_query: bool) -> T:
-        """
-        Run *call*, which executes one statement: here, or again in a thread where it would take long here.
-        """
-        self._shares_left = _SHARES if is_query else None
+        native = self._native
+        native.shares_left = _SHARES if is_query else None
         try:
             return call()
-        except sqlite3.OperationalError as error:
-            is_locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            is_long = is_query and error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT
-            if not is_locked and not is_long:
+        except sqlalchemy.exc.OperationalError as error:
+            code = getattr(error.orig, "sqlite_errorcode", 0)
+            is_locked = code & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_locked and not (is_query and code == sqlite3.SQLITE_INTERRUPT):
                 raise
         finally:
-            self._shares_left = None
-        return await self.in_thread(lambda: self._patiently(call))
+            native.shares_left = None
+        return await self._in_thread(lambda: self._patiently(call))
 
-    async def in_thread(self, call: Callable[[], T]) -> T:
-        """
-        Run *call* in a thread, and wait for its end even when cancelled: nobody else may use the connection before.
-        """
-        future = asyncio.get_running_loop().run_in_executor(self._lane, call)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
-
-    async def _open(self) -> Self:
-        self._opened = await self.in_thread(self._connect)
-        return self
-
-    def _connect(self) -> sqlite3.Connection:
-        # Whoever finds a lock here goes to a thread and waits there.
-        opened = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
-        opened.set_progress_handler(self._takes_too_long, _INSTRUCTIONS)
-        return opened
-
-    def _takes_too_long(self) -> bool:
-        if self._shares_left is None:
-            return False
-        self._shares_left -= 1
-        return self._shares_left < 0
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await in_thread(self._lane, call)
 
     def _patiently(self, call: Callable[[], T]) -> T:
-        connection = self.native
-        connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+        native = self._native
+        native.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
         try:
             return call()
         finally:
-            connection.execute("PRAGMA busy_timeout = 0")
+            native.execute("PRAGMA busy_timeout = 0")
+
+    @property
+    def _native(self) -> _Native:
+        native = self._connection.connection.driver_connection
+        assert isinstance(native, _Native)
+        return native
 
 
-class InlineCursor:
+class SqliteEngine:
     """
-    Runs statements, and holds all rows of the last one.
+    A file, and the few connections to it.
     """
 
-    def __init__(self, connection: InlineConnection, cursor: sqlite3.Cursor) -> None:
-        self._connection = connection
-        self._cursor = cursor
-        self._rows: list[Any] = []
-        self.arraysize = 1
+    def __init__(self, url: sqlalchemy.URL, *, pool_size: int) -> None:
+        self.engine = sqlalchemy.create_engine(
+            url.set(drivername="sqlite+pysqlite"),
+            pool_size=pool_size,
+            max_overflow=0,
+            # Transactions are ours to begin: the driver's own begin too late, and only for writes.
+            connect_args={"factory": _Native, "isolation_level": None, "check_same_thread": False},
+            poolclass=sqlalchemy.pool.QueuePool,
+            # An error quotes the statement, never what was bound to it.
+            hide_parameters=True,
+        )
+        sqlalchemy.event.listen(self.engine, "connect", _prepare)
+        self._lane = ThreadPoolExecutor(pool_size, thread_name_prefix="sqlite")
+        # The pool's own way of waiting for a connection would hold up the event loop.
+        self._turns = asyncio.Semaphore(pool_size)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    @property
-    def description(self) -> Any:
-        return self._cursor.description
-
-    @property
-    def rowcount(self) -> int:
-        return self._cursor.rowcount
-
-    @property
-    def lastrowid(self) -> int | None:
-        return self._cursor.lastrowid
-
-    async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> Self:
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[SqliteConnection]:
         """
-        Run one statement, and take all its rows.
+        Hold a connection; what was not committed on leaving is rolled back.
         """
-
-        def call() -> list[Any]:
-            return self._cursor.execute(statement, parameters).fetchall()
-
-        is_query = statement.startswith(("SELECT", "WITH"))
-        self._rows = await self._connection.run(call, is_query=is_query)
-        return self
-
-    async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> Self:
-        """
-        Run one statement that changes something, once for each of *rows*.
-        """
-        values = list(rows)
-        await self._connection.run(lambda: self._cursor.executemany(statement, values), is_query=False)
-        return self
-
-    async def fetchall(self) -> list[Any]:
-        """
-        Return the rows.
-        """
-        return self._rows
+        async with self._turns:
+            has_one = self.engine.pool.checkedin()  # type: ignore[attr-defined]
+            connection = (
+                self.engine.connect() if has_one else await in_thread(self._lane, self.engine.connect)
+            )
+            with connection:
+                yield SqliteConnection(connection, self._lane)
 
     async def close(self) -> None:
         """
-        Let the rows go.
+        Close every connection, in a thread: the last one to a file brings its log in.
         """
-        self._cursor.close()
+        await in_thread(self._lane, self.engine.dispose)
+        self._lane.shutdown()
+
+
+async def in_thread(lane: ThreadPoolExecutor, call: Callable[[], T]) -> T:
+    """
+    Run *call* in a thread, and wait for its end even when cancelled: nobody else may use its connection before.
+    """
+    future = asyncio.get_running_loop().run_in_executor(lane, call)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])
+        raise
+
+
+def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()

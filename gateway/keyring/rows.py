@@ -8,7 +8,7 @@ So nothing that was read before, in another transaction or from a cache, can eve
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import BindParameter, bindparam, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -69,7 +69,10 @@ async def read_epoch(connection: AsyncConnection) -> Epoch | None:
     """
     Return the head's epoch alone: the small query that every use of a cached node makes.
     """
-    return (await connection.execute(select(tree_head.c.epoch))).scalar_one_or_none()
+    return (await connection.execute(_EPOCH)).scalar_one_or_none()
+
+
+_EPOCH: Final = select(tree_head.c.epoch)
 
 
 async def insert_head(connection: AsyncConnection, head: Head) -> None:

@@ -94,6 +94,12 @@ class Holders:
         self._handover_timeout_s = handover_timeout_s
         self._current: dict[RecordingId, Holder] = {}
 
+    def __len__(self) -> int:
+        """
+        Return how many uploads are being written to.
+        """
+        return len(self._current)
+
     def request_release_of_all(self) -> None:
         """
         Ask every holder to let go, as when the daemon stops.

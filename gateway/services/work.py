@@ -3,6 +3,11 @@ Waking the workers of this process when there is something to do.
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import Final
+
+_REST: Final = 10
+_LONGEST_REST_S: Final = 0.5
 
 
 class WorkBell:
@@ -12,13 +17,16 @@ class WorkBell:
     Only a convenience: the job is a row, and a worker that misses the bell finds it a little later.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *others: "WorkBell") -> None:
         self._event = asyncio.Event()
+        self._others = others
 
     def ring(self) -> None:
         """
-        Wake whoever waits.
+        Wake whoever waits, at this bell and at the others that ring with it.
         """
+        for other in self._others:
+            other.ring()
         self._event.set()
         self._event = asyncio.Event()
 
@@ -31,3 +39,19 @@ class WorkBell:
                 await self._event.wait()
         except TimeoutError:
             pass
+
+
+class Courtesy:
+    """
+    Lets whoever waits for an answer go first: while *is_busy*, background work rests after each piece of work.
+    """
+
+    def __init__(self, is_busy: Callable[[], bool]) -> None:
+        self._is_busy = is_busy
+
+    async def rest(self, worked_s: float) -> None:
+        """
+        Rest in proportion to what was worked, if others are waiting.
+        """
+        if self._is_busy():
+            await asyncio.sleep(min(worked_s * _REST, _LONGEST_REST_S))

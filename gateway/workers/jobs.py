@@ -23,7 +23,7 @@ from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
 from gateway.services.moving import MoveService
 from gateway.services.placement import PlacementService
-from gateway.services.work import WorkBell
+from gateway.services.work import Courtesy, WorkBell
 from gateway.settings import Jobs as Limits
 
 log = structlog.get_logger()
@@ -126,20 +126,26 @@ class JobWorker:
         *,
         node: str,
         desk: JobDesk | None = None,
+        courtesy: Courtesy | None = None,
     ) -> None:
         self._catalog = catalog_db
         self._handlers = handlers
         self._bell = bell
         self._limits = limits
+        self._courtesy = courtesy
         self._desk = desk or JobDesk(catalog_db, list(handlers), limits, node=node)
 
     async def run(self) -> None:
         """
         Work until cancelled.
         """
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             if not await self.run_one():
                 await self._bell.wait(self._limits.poll_interval_s)
+            elif self._courtesy is not None:
+                await self._courtesy.rest(loop.time() - began)
 
     async def run_one(self) -> bool:
         """

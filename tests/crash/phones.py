@@ -19,12 +19,11 @@ from typing import Any, Final, Literal
 import aiohttp
 
 from gateway.keyring import verify_receipt
+from gateway.spool.files import SLAB
 
 TUS: Final = {"Tus-Resumable": "1.0.0"}
-SIZES: Final = (0, 1, 700, 16_383, 16_384, 16_385, 50_000, 262_144, 262_145, 300_000, 1_000_000, 2_500_000)
+SIZES: Final = (0, 1, 700, 16_383, 16_384, 16_385, 50_000, SLAB, SLAB + 1, 300_000, 1_000_000, 2_500_000)
 _BODY_PART: Final = 48 * 1024
-_SLAB: Final = 262_144
-"""What the daemon gathers before it seals and writes."""
 _HOLD_S: Final = 0.5
 
 State = Literal["open", "live", "erased", "terminated"]
@@ -240,7 +239,7 @@ class Phone:
                 is_chunked=random.random() < 0.2,
                 checksum=random.choice(("", "", "", "sha1", "sha256")),
                 cut_at=random.randrange(size) if size and random.random() < 0.15 else None,
-                hold_at=random.randrange(_SLAB, size) if size > _SLAB and random.random() < 0.7 else None,
+                hold_at=random.randrange(SLAB, size) if size > SLAB and random.random() < 0.7 else None,
             )
         await self._network.moments.now(f"call {call.state}")
 

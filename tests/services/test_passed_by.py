@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway.crypto.chunked import CHUNK_SIZE
 from gateway.spool import PieceWriter
+from gateway.spool.files import SLAB
 from tests.http.phone import Answer, Phone, speech, spool_files
 from tests.http.wire import eventually
 from tests.support.gateway import Served, serving
 
-CONTENT = speech(700_000)
+CONTENT = speech(1_500_000)
 
 
 class StuckDisk:
@@ -25,16 +27,16 @@ class StuckDisk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, at_slab: int = 2) -> None:
         self.is_stuck = False
         self._may_go_on = threading.Event()
-        write: Callable[[PieceWriter], None] = PieceWriter._write_slab
+        write: Callable[[PieceWriter, list[bytes]], None] = PieceWriter._write_slab
         slabs = 0
 
-        def hanging(writer: PieceWriter) -> None:
+        def hanging(writer: PieceWriter, gathered: list[bytes]) -> None:
             nonlocal slabs
             slabs += 1
             if slabs == at_slab:
                 self.is_stuck = True
                 self._may_go_on.wait(60)
-            write(writer)
+            write(writer, gathered)
 
         monkeypatch.setattr(PieceWriter, "_write_slab", hanging)
 
@@ -66,7 +68,8 @@ async def test_the_newcomer_goes_on_from_what_was_written(
     phone, upload, hanging = await stuck_upload(gateway, disk)
 
     kept = await phone.offset_of(upload)
-    assert 256 * 1024 == kept
+    assert SLAB <= kept < 2 * SLAB
+    assert 0 == kept % CHUNK_SIZE
     other = speech(len(CONTENT) - kept, seed=7)
     answer = await phone.patch(upload, kept, other)
     disk.go_on()

@@ -25,7 +25,6 @@ from gateway.settings import Settings
 from tests.support.waiting import until
 
 _IMPORTED: Final = [
-    "aiosqlite",
     "alembic.command",
     "gateway.app",
     "gateway.backends.local",
