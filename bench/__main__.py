@@ -7,9 +7,15 @@ import sys
 
 from bench.memory import measure_memory
 from bench.placing import measure_placing
+from bench.side_by_side import measure_side_by_side
 from bench.stalls import measure_stalls
 
-BENCHMARKS = {"memory": measure_memory, "placing": measure_placing, "stalls": measure_stalls}
+BENCHMARKS = {
+    "side-by-side": measure_side_by_side,
+    "memory": measure_memory,
+    "placing": measure_placing,
+    "stalls": measure_stalls,
+}
 
 
 def main() -> int:
@@ -17,7 +23,7 @@ def main() -> int:
     if unknown := [name for name in names if name not in BENCHMARKS]:
         print(f"no benchmark is called {unknown[0]}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
         return 2
-    return max(asyncio.run(BENCHMARKS[name]()) for name in names)
+    return max([asyncio.run(BENCHMARKS[name]()) for name in names])
 
 
 sys.exit(main())

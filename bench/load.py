@@ -2,7 +2,9 @@
 The load generator: compiled when first asked for, and run.
 """
 
+import atexit
 import json
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -44,6 +46,7 @@ class Outcome:
 @cache
 def _program() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="gateway-load-"))
+    atexit.register(shutil.rmtree, folder)
     program = folder / "load"
     try:
         subprocess.run(["cc", "-O2", "-o", program, _SOURCE], check=True, capture_output=True, text=True)

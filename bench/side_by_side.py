@@ -6,6 +6,8 @@ Every server starts anew in each round, in a fresh folder. On disk nothing is de
 recently deleted ones is many times slower on some file systems.
 """
 
+import argparse
+import asyncio
 import contextlib
 import json
 import shutil
@@ -21,6 +23,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
+from xml.sax.saxutils import escape
 
 from bench import peers
 from bench.load import NoLoad, Outcome, send
@@ -28,6 +31,7 @@ from bench.peers import NoPeer, Peer
 
 MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
+_ROUNDS: Final = 3
 _RANGE: Final = 64 * 1024
 _STORED: Final = 256 * MIB
 
@@ -255,16 +259,63 @@ def write_json(samples: Samples, path: Path) -> None:
     path.write_text(json.dumps(told, indent=1) + "\n")
 
 
-if __name__ == "__main__":
-    import argparse
+async def measure_side_by_side() -> int:
+    """
+    Run everything, print the tables, and write them as JSON and as a picture.
+    """
+    samples = await asyncio.to_thread(collect, _ROUNDS)
+    print(table(samples))
+    folder = Path(tempfile.gettempdir())
+    write_json(samples, folder / "gateway-bench.json")
+    plot(samples, folder / "gateway-bench.svg")
+    print(f"\nEvery sample is in {folder}/gateway-bench.json, a picture in {folder}/gateway-bench.svg.")
+    return 0
 
+
+def plot(samples: Samples, path: Path) -> None:
+    """
+    Draw the medians of each workload as bars, the longest one as wide as the picture.
+    """
+    lines, y = [], 20
+    for place in ("disk", "tmpfs"):
+        for workload in WORKLOADS:
+            rows = {name: found for name in PEERS if (found := samples.get((place, workload.name, name)))}
+            if not rows:
+                continue
+            longest = max(median(found) for found in rows.values())
+            lines.append(f'<text x="10" y="{y}" font-weight="bold">{workload.name}, {place}</text>')
+            for name, found in rows.items():
+                y += 20
+                width = 400 * median(found) / longest
+                colour = "#0a6" if name == "gateway" else "#89a"
+                lines.append(
+                    f'<text x="10" y="{y}">{escape(name)}</text>'
+                    f'<rect x="200" y="{y - 12}" width="{width:.1f}" height="14" fill="{colour}"/>'
+                    f'<text x="{210 + width:.1f}" y="{y}">{median(found):,.0f} {workload.unit}</text>'
+                )
+            y += 34
+    path.write_text(
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{y}" font-family="sans-serif" font-size="13">'
+        + "".join(lines)
+        + "</svg>\n"
+    )
+
+
+def main() -> None:
+    """
+    Run some of it: ``python -m bench.side_by_side --peer gateway --workload small``.
+    """
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
     parser.add_argument("--peer", action="append", choices=list(PEERS))
-    parser.add_argument("--workload", action="append")
+    parser.add_argument("--workload", action="append", choices=[workload.name for workload in WORKLOADS])
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    collected = collect(asked.rounds, names=tuple(asked.peer or PEERS), only=tuple(asked.workload or ()))
-    print(table(collected))
+    samples = collect(asked.rounds, names=tuple(asked.peer or PEERS), only=tuple(asked.workload or ()))
+    print(table(samples))
     if asked.json:
-        write_json(collected, asked.json)
+        write_json(samples, asked.json)
+
+
+if __name__ == "__main__":
+    main()

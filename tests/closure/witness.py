@@ -196,8 +196,9 @@ class Witness:
 
     def _on_connect(self, connection: Any, record: Any) -> None:
         # SQLite's connections are files, of which the witness knows already.
-        if hasattr(connection.driver_connection, "terminate"):
-            self._connections.append(connection.driver_connection)
+        driver = getattr(connection, "driver_connection", None)
+        if hasattr(driver, "terminate"):
+            self._connections.append(driver)
 
     @staticmethod
     def _subject_of(row: tuple[Any, ...]) -> str:
