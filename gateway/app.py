@@ -58,6 +58,7 @@ from gateway.services.putting import BlobPutter, PartBudget
 from gateway.services.recordings import RecordingService
 from gateway.services.routing import RoutingService
 from gateway.services.uploads import UploadService
+from gateway.services.views import RecordingViews
 from gateway.services.whole_uploads import WholeUploads
 from gateway.services.work import Courtesy, WorkBell
 from gateway.settings import Settings
@@ -180,7 +181,9 @@ async def open_gateway(
         default_route = settings.placement.default_route
         putter = BlobPutter(catalog, keyring, PartBudget(settings.placement.part_memory_bytes))
         purging = PurgeService(catalog, spool, places, clock)
-        placement = PlacementService(catalog, keyring, spool, places, putter, purging, clock, bell)
+        views = RecordingViews(catalog)
+        stack.push_async_callback(views.close)
+        placement = PlacementService(catalog, views, keyring, spool, places, putter, purging, clock, bell)
         stack.push_async_callback(placement.close)
         copies = CopyService(
             catalog, keyring, spool, places, putter, purging, clock, bell, default_route=default_route
@@ -225,8 +228,8 @@ async def open_gateway(
             accounts=AccountService(catalog, keyring, clock),
             uploads=uploads,
             whole_uploads=whole_uploads,
-            recordings=RecordingService(catalog, keyring, settings.recordings),
-            playback=PlaybackService(catalog, keyring, spool, places, reads, bell),
+            recordings=RecordingService(catalog, views, keyring, settings.recordings),
+            playback=PlaybackService(catalog, views, keyring, spool, places, reads, bell),
             routing=RoutingService(catalog, clock, default=default_route),
             moves=moves,
             linking=links.linking,

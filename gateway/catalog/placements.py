@@ -87,6 +87,13 @@ async def placements_of(connection: Connection, recording_id: RecordingId) -> li
     return [Placement.from_row(row) for row in await connection.execute(query)]
 
 
+# Made once: a statement remembers what it was compiled to.
+_AMONG: Final = select(placements).where(placements.c.recording_id.in_(bindparam("ids", expanding=True)))
+_PLACEMENTS: Final = _AMONG.order_by(placements.c.created_at, placements.c.blob_key)
+# In one order, or two that lock several would wait for each other.
+_LOCKED_PLACEMENTS: Final = _AMONG.order_by(placements.c.blob_key).with_for_update()
+
+
 async def placements_of_all(
     connection: Connection, recording_ids: Collection[RecordingId], *, lock: bool = False
 ) -> dict[RecordingId, list[Placement]]:
@@ -96,16 +103,10 @@ async def placements_of_all(
     Args:
         lock: hold their rows until the transaction ends.
     """
-    query = (
-        select(placements)
-        .where(placements.c.recording_id.in_([str(recording_id) for recording_id in recording_ids]))
-        .order_by(placements.c.created_at, placements.c.blob_key)
-    )
-    if lock:
-        # In one order, or two that lock several would wait for each other.
-        query = query.order_by(None).order_by(placements.c.blob_key).with_for_update()
+    query = _LOCKED_PLACEMENTS if lock else _PLACEMENTS
+    ids = {"ids": [str(recording_id) for recording_id in recording_ids]}
     found: dict[RecordingId, list[Placement]] = {recording_id: [] for recording_id in recording_ids}
-    for row in await connection.execute(query):
+    for row in await connection.execute(query, ids):
         placement = Placement.from_row(row)
         found[placement.recording_id].append(placement)
     return found

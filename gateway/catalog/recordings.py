@@ -5,7 +5,7 @@ Recordings: finished uploads, and the tombstones of erased ones.
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from sqlalchemy import Row, and_, bindparam, or_, select, update
 
@@ -99,14 +99,18 @@ async def get_recording(connection: Connection, recording_id: RecordingId) -> Re
     return None if row is None else RecordingRow.from_row(row)
 
 
+# Made once: a statement remembers what it was compiled to.
+_RECORDINGS: Final = select(recordings).where(recordings.c.id.in_(bindparam("ids", expanding=True)))
+
+
 async def get_recordings(
     connection: Connection, recording_ids: Collection[RecordingId]
 ) -> dict[RecordingId, RecordingRow]:
     """
     Return those of the recordings, or their tombstones, that there are.
     """
-    query = select(recordings).where(recordings.c.id.in_([str(wanted) for wanted in recording_ids]))
-    rows = [RecordingRow.from_row(row) for row in await connection.execute(query)]
+    ids = {"ids": [str(wanted) for wanted in recording_ids]}
+    rows = [RecordingRow.from_row(row) for row in await connection.execute(_RECORDINGS, ids)]
     return {row.id: row for row in rows}
 
 

@@ -9,9 +9,9 @@ and one that lost its fence to a newcomer changes nothing.
 import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, bindparam, delete, func, select, update
 
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
 from gateway.catalog.tables import pieces, recordings, uploads
@@ -326,19 +326,23 @@ async def pieces_of(connection: Connection, recording_id: RecordingId) -> list[P
     return [Piece(row.fence, row.start, row.length, row.is_ended) for row in await connection.execute(query)]
 
 
+# Made once: a statement remembers what it was compiled to.
+_PIECES: Final = (
+    select(pieces)
+    .where(pieces.c.recording_id.in_(bindparam("ids", expanding=True)))
+    .order_by(pieces.c.start, pieces.c.fence)
+)
+
+
 async def pieces_of_all(
     connection: Connection, recording_ids: Collection[RecordingId]
 ) -> dict[RecordingId, list[Piece]]:
     """
     Return the pieces of each recording, as `pieces_of` does.
     """
-    query = (
-        select(pieces)
-        .where(pieces.c.recording_id.in_([str(wanted) for wanted in recording_ids]))
-        .order_by(pieces.c.start, pieces.c.fence)
-    )
+    ids = {"ids": [str(wanted) for wanted in recording_ids]}
     found: dict[RecordingId, list[Piece]] = {recording_id: [] for recording_id in recording_ids}
-    for row in await connection.execute(query):
+    for row in await connection.execute(_PIECES, ids):
         piece = Piece(row.fence, row.start, row.length, row.is_ended)
         found[RecordingId(uuid.UUID(row.recording_id))].append(piece)
     return found

@@ -3,6 +3,7 @@ Opening what is sealed: any stretch of a recording's plaintext out of a sealed f
 """
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from gateway.crypto.preamble import PREAMBLE_SIZE
 from gateway.spool.pieces import SEALED_SLAB
 
 _HEAD_SIZE: Final = PREAMBLE_SIZE + MESSAGE_HEADER_SIZE
+_KEPT_HEADS: Final = 4096
 
 
 class SealedSource(Protocol):
@@ -30,6 +32,31 @@ class SealedSource(Protocol):
     """
 
     def read(self, start: int, length: int) -> AbstractAsyncContextManager[AsyncIterator[bytes]]: ...
+
+
+class Heads:
+    """
+    The first bytes of blobs that were read lately, up to their chunks: a salt and a commitment, nothing secret.
+
+    What lies under a blob key never changes, so whoever hears a recording by ranges needs them once.
+    """
+
+    def __init__(self) -> None:
+        self._of_blob: OrderedDict[str, bytes] = OrderedDict()
+
+    def get(self, blob_key: str) -> bytes | None:
+        """
+        Return the head of that blob, if it is known.
+        """
+        return self._of_blob.get(blob_key)
+
+    def keep(self, blob_key: str, head: bytes) -> None:
+        """
+        Remember a head from which an opener was made.
+        """
+        self._of_blob[blob_key] = head
+        if len(self._of_blob) > _KEPT_HEADS:
+            self._of_blob.popitem(last=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +74,18 @@ class Stretch:
     length: int
     is_ended: bool
     commitment: bytes | None = None
+    blob_key: str | None = None
+    """Where the sealed file is a blob that was placed."""
 
 
 async def open_stretch(
-    stretch: Stretch, key: Secret, preamble: bytes, start: int, end: int
+    stretch: Stretch, key: Secret, preamble: bytes, start: int, end: int, *, heads: Heads | None = None
 ) -> AsyncIterator[bytes]:
     """
     Yield the part of *stretch* that lies within the recording's bytes *start* to *end*.
+
+    Args:
+        heads: where heads are looked up and kept.
     """
     first = max(start, stretch.start) - stretch.start
     length = min(end, stretch.start + stretch.length) - stretch.start - first
@@ -61,7 +93,11 @@ async def open_stretch(
         return
     # A piece that was cut has no last chunk; to the arithmetic it is a message that goes on.
     chunks = chunk_range(first, length, stretch.length if stretch.is_ended else stretch.length + 1)
-    opener = await _opener(stretch.source, key, preamble)
+    known = None if heads is None or stretch.blob_key is None else heads.get(stretch.blob_key)
+    head = known or await _head(stretch.source, preamble)
+    opener = Opener(key, preamble, head[PREAMBLE_SIZE:])
+    if known is None and heads is not None and stretch.blob_key is not None:
+        heads.keep(stretch.blob_key, head)
     if stretch.commitment is not None and opener.commitment != stretch.commitment:
         raise MalformedBlob("the blob is another message of this recording than the one that was placed")
     async with stretch.source.read(PREAMBLE_SIZE + chunks.sealed_start, chunks.sealed_length) as sealed:
@@ -69,7 +105,7 @@ async def open_stretch(
             yield plaintext
 
 
-async def _opener(source: SealedSource, key: Secret, preamble: bytes) -> Opener:
+async def _head(source: SealedSource, preamble: bytes) -> bytes:
     async with source.read(0, _HEAD_SIZE) as parts:
         head = b"".join([part async for part in parts])
     if len(head) < _HEAD_SIZE:
@@ -78,7 +114,7 @@ async def _opener(source: SealedSource, key: Secret, preamble: bytes) -> Opener:
     # from which a lost catalog would be rebuilt, must say the same.
     if head[:PREAMBLE_SIZE] != preamble:
         raise MalformedBlob("the blob's preamble is not this recording's")
-    return Opener(key, preamble, head[PREAMBLE_SIZE:])
+    return head
 
 
 async def _open_chunks(
@@ -129,7 +165,7 @@ async def verified_sha256(
         async for _ in open_stretch(stretch, key, preamble, 0, size):
             pass
     else:
-        opener = await _opener(hashed, key, preamble)
+        opener = Opener(key, preamble, (await _head(hashed, preamble))[PREAMBLE_SIZE:])
         async with hashed.read(_HEAD_SIZE, sealed_size(0) - MESSAGE_HEADER_SIZE) as parts:
             opener.open_chunks(0, b"".join([part async for part in parts]), ends_message=True)
     return hashed.digest()

@@ -21,7 +21,7 @@ from gateway.catalog import placements as placed
 from gateway.catalog import uploads as spooled
 from gateway.catalog.jobs import enqueue_jobs
 from gateway.catalog.placements import Placement
-from gateway.catalog.recordings import RecordingRow, get_recordings, set_commitment, set_commitments
+from gateway.catalog.recordings import RecordingRow, set_commitment, set_commitments
 from gateway.catalog.uploads import Piece
 from gateway.crypto.errors import Truncated
 from gateway.database import Database, DatabaseUnavailable
@@ -31,6 +31,7 @@ from gateway.services.blobs import audio_key, blob_size, identity_of
 from gateway.services.places import HOME, Places
 from gateway.services.purging import PurgeService
 from gateway.services.putting import BlobPutter, Overtaken
+from gateway.services.views import RecordingViews
 from gateway.services.work import WorkBell
 from gateway.spool import PieceMissing, Spool, SpoolBlob, StoredPiece
 
@@ -40,17 +41,6 @@ log = structlog.get_logger()
 _MOST_AT_ONCE: Final = 100
 _ONLY_FENCE: Final = 1
 """The fence of an upload's first append; where it brought everything there was no other."""
-
-
-@dataclass(frozen=True, slots=True)
-class _View:
-    """
-    What the catalog has of a recording.
-    """
-
-    recording: RecordingRow | None
-    placements: Sequence[Placement]
-    pieces: Sequence[Piece]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +74,7 @@ class PlacementService:
     def __init__(
         self,
         catalog_db: Database,
+        views: RecordingViews,
         keyring: Keyring,
         spool: Spool,
         places: Places,
@@ -93,6 +84,7 @@ class PlacementService:
         bell: WorkBell,
     ) -> None:
         self._catalog = catalog_db
+        self._views = views
         self._keyring = keyring
         self._spool = spool
         self._places = places
@@ -100,7 +92,6 @@ class PlacementService:
         self._purging = purging
         self._clock = clock
         self._bell = bell
-        self._views = Batches(self._view_all, most=_MOST_AT_ONCE)
         self._landings = Batches(self._note_all, most=_MOST_AT_ONCE, for_all=(DatabaseUnavailable,))
 
     async def place(self, recording_id: RecordingId) -> None:
@@ -112,7 +103,7 @@ class PlacementService:
             CryptoError: a piece in the spool is damaged.
             PieceMissing: a piece is not there.
         """
-        view = await self._views.submit(recording_id)
+        view = await self._views.view(recording_id)
         recording = view.recording
         if recording is None:
             return
@@ -217,13 +208,6 @@ class PlacementService:
         await self._spool.remove(recording.id, [piece.fence for piece in pieces])
         return blob, None
 
-    async def _view_all(self, recording_ids: Sequence[RecordingId]) -> list[_View]:
-        async with self._catalog.read() as connection:
-            recordings = await get_recordings(connection, recording_ids)
-            placements = await placed.placements_of_all(connection, recording_ids)
-            pieces = await spooled.pieces_of_all(connection, recording_ids)
-        return [_View(recordings.get(one), placements[one], pieces[one]) for one in recording_ids]
-
     async def _note_all(self, landings: Sequence[_Landing]) -> list[_Noted]:
         """
         Note that blobs have come home, forget their pieces, and call for copies.
@@ -264,7 +248,6 @@ class PlacementService:
         """
         Let what is being noted come to its end.
         """
-        await self._views.close()
         await self._landings.close()
 
     async def _clear_spool(self, recording_id: RecordingId) -> None:

@@ -17,17 +17,17 @@ import structlog
 from gateway.api import BackendError
 from gateway.base.ids import RecordingId, UserId
 from gateway.catalog.jobs import enqueue_job
-from gateway.catalog.placements import Placement, placements_of
-from gateway.catalog.recordings import RecordingRow, get_recording
-from gateway.catalog.uploads import pieces_of
+from gateway.catalog.placements import Placement
+from gateway.catalog.recordings import RecordingRow
 from gateway.crypto.errors import CryptoError
 from gateway.database import Database
 from gateway.keyring import Keyring
 from gateway.keyring.errors import LeafShredded, SlotShredded
 from gateway.services.blobs import PlacedBlob, SpooledBlob, audio_key, identity_of
 from gateway.services.errors import NotFound, Unreadable
-from gateway.services.opening import Stretch, open_stretch
+from gateway.services.opening import Heads, Stretch, open_stretch
 from gateway.services.places import HOME, Places
+from gateway.services.views import RecordingViews
 from gateway.services.work import WorkBell
 from gateway.spool import PieceMissing, Spool, SpoolFailed
 
@@ -109,6 +109,7 @@ class PlaybackService:
     def __init__(
         self,
         catalog_db: Database,
+        views: RecordingViews,
         keyring: Keyring,
         spool: Spool,
         places: Places,
@@ -116,11 +117,13 @@ class PlaybackService:
         bell: WorkBell,
     ) -> None:
         self._catalog = catalog_db
+        self._views = views
         self._keyring = keyring
         self._spool = spool
         self._places = places
         self._reads = reads
         self._bell = bell
+        self._heads = Heads()
 
     async def open(self, recording: RecordingRow, *, start: int, length: int) -> AsyncIterator[bytes]:
         """
@@ -146,7 +149,9 @@ class PlaybackService:
                 try:
                     found = await self._locate(recording, failed)
                     for stretch in found.stretches:
-                        async for plaintext in open_stretch(stretch, key, preamble, start, end):
+                        async for plaintext in open_stretch(
+                            stretch, key, preamble, start, end, heads=self._heads
+                        ):
                             if read.is_ended:
                                 raise ReadEnded
                             yield plaintext
@@ -170,20 +175,25 @@ class PlaybackService:
         """
         Return where the recording's bytes lie now, nearest first, without the copies that *failed*.
         """
-        async with self._catalog.read() as connection:
-            current = await get_recording(connection, recording.id)
-            placements = await placements_of(connection, recording.id)
-            pieces = await pieces_of(connection, recording.id)
+        view = await self._views.view(recording.id)
+        current, pieces = view.recording, view.pieces
         if current is None or not current.is_live:
             raise ReadEnded
-        placed = [p for p in placements if p.state == "placed"]
+        placed = [p for p in view.placements if p.state == "placed"]
         copies = sorted(
             (p for p in placed if p.blob_key not in failed),
             key=lambda p: (p.backend != HOME, placed.index(p)),
         )
         if copies:
             blob = PlacedBlob(self._places, copies[0])
-            whole = Stretch(blob, 0, recording.size, is_ended=True, commitment=current.commitment)
+            whole = Stretch(
+                blob,
+                0,
+                recording.size,
+                is_ended=True,
+                commitment=current.commitment,
+                blob_key=copies[0].blob_key,
+            )
             return _Bytes([whole], copies[0], len(copies) - 1)
         if sum(piece.length for piece in pieces) != recording.size:
             raise PieceMissing("the spool holds fewer bytes than the recording has")

@@ -24,6 +24,7 @@ from gateway.keyring import Keyring
 from gateway.keyring.errors import LeafShredded, SlotShredded
 from gateway.services.details import Details, build_details, open_details, parse_time, seal_details
 from gateway.services.errors import EditConflict, InvalidField, NotFound, Unreadable
+from gateway.services.views import RecordingViews
 from gateway.settings import Recordings as Limits
 
 log = structlog.get_logger()
@@ -110,8 +111,9 @@ class RecordingService:
     Lists and edits.
     """
 
-    def __init__(self, catalog_db: Database, keyring: Keyring, limits: Limits) -> None:
+    def __init__(self, catalog_db: Database, views: RecordingViews, keyring: Keyring, limits: Limits) -> None:
         self._catalog = catalog_db
+        self._views = views
         self._keyring = keyring
         self._limits = limits
 
@@ -174,8 +176,7 @@ class RecordingService:
         Raises:
             NotFound: as `get`.
         """
-        async with self._catalog.read() as connection:
-            row = await catalog.get_recording(connection, recording_id)
+        row = (await self._views.view(recording_id)).recording
         if row is None or row.user_id != user.id or not row.is_live:
             raise NotFound("there is no such recording")
         return row

@@ -133,10 +133,10 @@ async def upload_under_way(daemon: Daemon, auth: Mapping[str, str]) -> AsyncIter
         "Host: gateway",
         *(f"{name}: {value}" for name, value in auth.items()),
         "Content-Type: application/offset+octet-stream",
-        "Upload-Length: 1000000",
-        "Content-Length: 1000000",
+        "Upload-Length: 1500000",
+        "Content-Length: 1500000",
     ]
-    writer.write("\r\n".join([*lines, "", ""]).encode() + bytes(500_000))
+    writer.write("\r\n".join([*lines, "", ""]).encode() + bytes(1_000_000))
     await writer.drain()
     spool = daemon.data_dir / "spool"
     await until(lambda: any(file.stat().st_size > 200_000 for file in spool.iterdir()))

@@ -1,0 +1,172 @@
+"""
+What an upload, its placing and a range cost, in counts that do not depend on the machine.
+
+A count that grows is a decision, not an accident: whoever needs more changes the number here and says why.
+"""
+
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from gateway.spool import PieceWriter
+from gateway.spool.files import SLAB
+from tests.http.phone import Phone, speech
+from tests.support.gateway import Served, serving
+
+SMALL = speech(100_000)
+LARGE = speech(8_000_000)
+
+
+class Meter:
+    """
+    Counts what the databases, the disk and the event loop are asked for.
+    """
+
+    def __init__(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._counts = Counter[str]()
+        context = served.gateway.context
+        for database in (context.catalog, context.keyring._database):
+            event.listen(database.sync_engine, "before_cursor_execute", self._on_statement)
+            event.listen(database.sync_engine, "commit", self._on_commit)
+        self._patch(monkeypatch, os, "fsync", "syncs")
+        self._patch(monkeypatch, os, "write", "writes")
+        self._patch(monkeypatch, ThreadPoolExecutor, "submit", "hand-overs", counts=_is_ours)
+
+    def _patch(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        owner: Any,
+        name: str,
+        what: str,
+        counts: Callable[..., bool] = lambda *_: True,
+    ) -> None:
+        original = getattr(owner, name)
+
+        def counting(*arguments: Any) -> Any:
+            self._counts[what] += counts(*arguments)
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, counting)
+
+    def _on_statement(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        self._counts["begins" if statement.startswith("BEGIN") else "statements"] += 1
+
+    def _on_commit(self, connection: Any) -> None:
+        self._counts["commits"] += 1
+
+    @contextmanager
+    def counting(self) -> Iterator[Counter[str]]:
+        """
+        Count from here to the end of the context; what is counted is complete afterwards.
+        """
+        counted = Counter[str]()
+        self._counts.clear()
+        yield counted
+        counted.update(self._counts)
+
+
+def _is_ours(executor: Any, *_: Any) -> bool:
+    # The client of this test has threads as well.
+    return str(executor._thread_name_prefix).startswith(("spool", "sqlite", "local"))
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(tmp_path / "data", with_workers=False) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+async def phone(served: Served) -> Phone:
+    phone = await Phone.of_new_user(served)
+    # Once and for all: the first block of indexes, connections, folders.
+    recording = await phone.record(SMALL)
+    await served.placed()
+    await phone.audio(recording)
+    return phone
+
+
+async def cost(meter: Meter, work: Callable[[], Awaitable[Any]]) -> dict[str, int]:
+    with meter.counting() as counted:
+        await work()
+    return dict(counted)
+
+
+async def test_a_small_upload(served: Served, phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = Meter(served, monkeypatch)
+    assert {
+        # Whose token it is, which epoch the keys are of, and the one that records everything.
+        "begins": 3,
+        "statements": 9,
+        "commits": 1,
+        # The file, and its name. SQLite's own sync of the commit comes on top.
+        "syncs": 2,
+        # The head, the whole chunks, the last chunk.
+        "writes": 3,
+        # The file as a whole, and the commit.
+        "hand-overs": 2,
+    } == await cost(meter, lambda: phone.record(SMALL))
+
+
+async def test_a_large_upload_costs_a_hand_over_for_each_slab_and_nothing_else(
+    served: Served, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter = Meter(served, monkeypatch)
+    counts = await cost(meter, lambda: phone.create(len(LARGE), None, LARGE))
+    slabs = len(LARGE) // SLAB
+    assert counts.pop("hand-overs") <= slabs + 2
+    assert counts.pop("writes") <= slabs + 3
+    assert {"begins": 3, "statements": 9, "commits": 1, "syncs": 2} == counts
+
+
+async def test_placing_at_home(served: Served, phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    await phone.record(SMALL)
+    meter = Meter(served, monkeypatch)
+    counts = await cost(meter, served.placed)
+    # Two of them find out that there is nothing more to do.
+    assert counts.pop("begins") <= 8
+    assert counts.pop("statements") <= 15
+    assert counts.pop("hand-overs") <= 12
+    assert counts.pop("syncs") <= 6
+    # The job is claimed, the blob noted, the job done.
+    assert {"commits": 3} == counts
+
+
+async def test_a_range(served: Served, phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = (await phone.create(len(LARGE), None, LARGE)).upload_id
+    await served.placed()
+    await phone.audio(recording, {"Range": "bytes=0-1"})
+    meter = Meter(served, monkeypatch)
+    counts = await cost(meter, lambda: phone.audio(recording, {"Range": "bytes=4000000-4065535"}))
+    # The token, the epoch twice, and the recording twice: with its details, and where it lies.
+    assert {"begins": 5, "statements": 9, "hand-overs": 3} == counts
+
+
+async def test_a_megabyte_more_costs_no_memory(
+    served: Served, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What an upload holds at its worst does not grow with its length.
+    """
+    held = []
+    for size in (2_000_000, 8_000_000):
+        monkeypatch.undo()
+        most = 0
+        write = PieceWriter.write
+
+        async def watching(writer: PieceWriter, data: bytes, write: Any = write) -> None:
+            nonlocal most
+            await write(writer, data)
+            most = max(most, writer._gathered_size)
+
+        monkeypatch.setattr(PieceWriter, "write", watching)
+        await phone.create(size, None, LARGE[:size])
+        held.append(most)
+    assert max(held) < SLAB
