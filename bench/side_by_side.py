@@ -125,9 +125,7 @@ def measure(peer: Peer, workload: Workload) -> Sample:
     cpu = peer.cpu_seconds()
     outcome, settling = workload.run(peer)
     seconds = outcome.seconds + settling
-    deadline = time.monotonic() + 60
-    while peer.is_busy() and time.monotonic() < deadline:
-        pass
+    _wait_until_idle(peer)
     cpu = peer.cpu_seconds() - cpu
     size = outcome.sent_bytes or outcome.received_bytes
     return Sample(
@@ -138,11 +136,21 @@ def measure(peer: Peer, workload: Workload) -> Sample:
     )
 
 
+def _wait_until_idle(peer: Peer) -> None:
+    """
+    Wait for what a server still does in the background, for a minute at most.
+    """
+    deadline = time.monotonic() + 60
+    while peer.is_busy() and time.monotonic() < deadline:
+        pass
+
+
 def _warm_up(peer: Peer) -> None:
     send(peer.port, peer.upload(MIB), requests=20, connections=4, body_bytes=MIB)
     # Node compiles what it has run often; the others have nothing to gain.
     many = 3000 if peer.name == "@tus/server" else 300
     send(peer.port, peer.upload(1000), requests=many, connections=16, body_bytes=1000)
+    _wait_until_idle(peer)
 
 
 @contextlib.contextmanager
