@@ -161,7 +161,7 @@ def sink(folder: Path) -> Iterator[Peer]:
             port,
             folder,
             lambda size: _TUS_HEAD.format(path="/sink", extra="", size=size),
-            lambda path, header: _GET_HEAD.format(path=path, extra=header),
+            _get,
             lambda size: f"/zeros/{size}",
         )
 
@@ -225,7 +225,7 @@ def nginx(folder: Path) -> Iterator[Peer]:
             port,
             folder,
             _put("/file-{n}"),
-            lambda path, header: _GET_HEAD.format(path=path, extra=header),
+            _get,
             stored,
             settle=lambda: _sync(folder),
         )
@@ -286,9 +286,13 @@ def rclone(folder: Path, *, checks: bool = True) -> Iterator[Peer]:
             port,
             folder,
             _put("/file-{n}"),
-            lambda path, header: _GET_HEAD.format(path=path, extra=header),
+            _get,
             stored,
         )
+
+
+def _get(path: str, header: str) -> str:
+    return _GET_HEAD.format(path=path, extra=header)
 
 
 def _put(path: str) -> Callable[[int], str]:

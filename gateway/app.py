@@ -49,6 +49,7 @@ from gateway.services.link_views import LinkViews
 from gateway.services.linked_places import LinkedPlaces
 from gateway.services.linking import LinkingService
 from gateway.services.moving import MoveService
+from gateway.services.new_uploads import NewUploads
 from gateway.services.oauth import TokenEndpoint
 from gateway.services.placement import PlacementService
 from gateway.services.places import HOME
@@ -192,11 +193,11 @@ async def open_gateway(
         erasure = ErasureService(catalog, keyring, purging, places, reads, clock, bell)
         holders = Holders(handover_timeout_s=settings.uploads.handover_timeout_s)
         expiry = UploadExpiry(catalog, holders, clock, bell, settings.uploads)
-        leaves = UnusedLeaves(catalog, keyring)
+        new = NewUploads(keyring, UnusedLeaves(catalog, keyring), spool, clock, settings.uploads)
         uploads = UploadService(
             catalog,
             keyring,
-            leaves,
+            new,
             spool,
             clock,
             home_bell,
@@ -208,8 +209,7 @@ async def open_gateway(
         )
         whole_uploads = WholeUploads(
             catalog,
-            keyring,
-            leaves,
+            new,
             spool,
             clock,
             home_bell,
@@ -265,6 +265,8 @@ async def open_gateway(
                 JobDesk(catalog, list(handlers), settings.jobs, node=node)
                 for handlers in (at_home, in_clouds)
             )
+            stack.push_async_callback(home_desk.close)
+            stack.push_async_callback(cloud_desk.close)
             supervisor = Supervisor(
                 {
                     "uploads": UploadSweeper(expiry, interval_s=settings.uploads.sweep_interval_s).run,

@@ -17,6 +17,9 @@ from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
 from gateway.catalog.tables import pieces, recordings, uploads
 from gateway.database import Connection
 
+FIRST_FENCE: Final = 1
+"""The fence of an upload's first append; one that brought everything has no other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Upload:

@@ -37,7 +37,7 @@ class Database:
     One database: a SQLite file, or a schema of a PostgreSQL database.
     """
 
-    def __init__(self, engine: AsyncEngine | SqliteEngine, dialect: Dialect, *, label: str) -> None:
+    def __init__(self, engine: AsyncEngine, dialect: Dialect, *, label: str) -> None:
         self.dialect: Dialect = dialect
         self._engine = engine
         self._label = label
@@ -66,9 +66,9 @@ class Database:
             dialect = _DIALECTS[parsed.drivername]
         except (ArgumentError, KeyError):
             raise ConfigurationError("a database URL starts with sqlite:/// or postgresql://") from None
-        engine: AsyncEngine | SqliteEngine
         if dialect == "sqlite":
-            engine = SqliteEngine(parsed, pool_size=pool_size)
+            # It answers as one of those does, as far as it is asked.
+            engine = cast("AsyncEngine", SqliteEngine(parsed, pool_size=pool_size))
         else:
             engine = create_async_engine(
                 parsed.set(drivername="postgresql+asyncpg"),
@@ -100,7 +100,7 @@ class Database:
         """
         The engine below, for SQLAlchemy's event listeners.
         """
-        return self._engine.engine if isinstance(self._engine, SqliteEngine) else self._engine.sync_engine
+        return self._engine.sync_engine
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -111,7 +111,7 @@ class Database:
             DatabaseUnavailable: on entering, inside or on leaving: the database fails.
         """
         with _told_as_unavailable():
-            async with self._connection() as connection:
+            async with self._engine.connect() as connection:
                 if self.dialect == "sqlite":
                     await connection.exec_driver_sql("BEGIN")
                 else:
@@ -135,7 +135,7 @@ class Database:
                 If the commit itself failed it may still have happened, or do so at the next recovery from a crash.
         """
         with _told_as_unavailable():
-            async with self._writer, self._connection() as connection:
+            async with self._writer, self._engine.connect() as connection:
                 if self.dialect == "sqlite":
                     await connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
@@ -153,16 +153,7 @@ class Database:
         """
         Close every connection.
         """
-        if isinstance(self._engine, SqliteEngine):
-            await self._engine.close()
-        else:
-            await self._engine.dispose()
-
-    def _connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        if isinstance(self._engine, SqliteEngine):
-            # It answers as one of those does, as far as it is asked.
-            return cast("AbstractAsyncContextManager[AsyncConnection]", self._engine.connect())
-        return self._engine.connect()
+        await self._engine.dispose()
 
 
 @contextmanager

@@ -19,6 +19,8 @@ from sqlalchemy.engine import Connection, CursorResult, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from gateway.base.threads import run_to_end
+
 T = TypeVar("T")
 
 _PATIENCE_MS: Final = 30_000
@@ -158,7 +160,7 @@ class SqliteConnection:
         return await self._in_thread(lambda: self._patiently(call))
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await in_thread(self._lane, call)
+        return await run_to_end(self._lane, call)
 
     def _patiently(self, call: Callable[[], T]) -> T:
         native = self._native
@@ -177,11 +179,11 @@ class SqliteConnection:
 
 class SqliteEngine:
     """
-    A file, and the few connections to it.
+    A file, and the few connections to it; it answers as SQLAlchemy's `AsyncEngine` does, as far as it is asked.
     """
 
     def __init__(self, url: sqlalchemy.URL, *, pool_size: int) -> None:
-        self.engine = sqlalchemy.create_engine(
+        self.sync_engine = sqlalchemy.create_engine(
             url.set(drivername="sqlite+pysqlite"),
             pool_size=pool_size,
             max_overflow=0,
@@ -191,7 +193,7 @@ class SqliteEngine:
             # An error quotes the statement, never what was bound to it.
             hide_parameters=True,
         )
-        sqlalchemy.event.listen(self.engine, "connect", _prepare)
+        sqlalchemy.event.listen(self.sync_engine, "connect", _prepare)
         self._lane = ThreadPoolExecutor(pool_size, thread_name_prefix="sqlite")
         # The pool's own way of waiting for a connection would hold up the event loop.
         self._turns = asyncio.Semaphore(pool_size)
@@ -202,31 +204,21 @@ class SqliteEngine:
         Hold a connection; what was not committed on leaving is rolled back.
         """
         async with self._turns:
-            has_one = self.engine.pool.checkedin()  # type: ignore[attr-defined]
+            has_one = self.sync_engine.pool.checkedin()  # type: ignore[attr-defined]
             connection = (
-                self.engine.connect() if has_one else await in_thread(self._lane, self.engine.connect)
+                self.sync_engine.connect()
+                if has_one
+                else await run_to_end(self._lane, self.sync_engine.connect)
             )
             with connection:
                 yield SqliteConnection(connection, self._lane)
 
-    async def close(self) -> None:
+    async def dispose(self) -> None:
         """
         Close every connection, in a thread: the last one to a file brings its log in.
         """
-        await in_thread(self._lane, self.engine.dispose)
+        await run_to_end(self._lane, self.sync_engine.dispose)
         self._lane.shutdown()
-
-
-async def in_thread(lane: ThreadPoolExecutor, call: Callable[[], T]) -> T:
-    """
-    Run *call* in a thread, and wait for its end even when cancelled: nobody else may use its connection before.
-    """
-    future = asyncio.get_running_loop().run_in_executor(lane, call)
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait([future])
-        raise
 
 
 def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

@@ -22,7 +22,7 @@ from gateway.catalog import uploads as spooled
 from gateway.catalog.jobs import enqueue_jobs
 from gateway.catalog.placements import Placement
 from gateway.catalog.recordings import RecordingRow, set_commitment, set_commitments
-from gateway.catalog.uploads import Piece
+from gateway.catalog.uploads import FIRST_FENCE, Piece
 from gateway.crypto.errors import Truncated
 from gateway.database import Database, DatabaseUnavailable
 from gateway.keyring import Keyring
@@ -39,8 +39,6 @@ log = structlog.get_logger()
 
 
 _MOST_AT_ONCE: Final = 100
-_ONLY_FENCE: Final = 1
-"""The fence of an upload's first append; where it brought everything there was no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +147,8 @@ class PlacementService:
                 await home.delete(landed.ref)
         if not noted.is_spool_free:
             return
-        if [piece.fence for piece in pieces] == [_ONLY_FENCE] and pieces[0].is_ended:
-            await self._spool.remove(recording.id, [_ONLY_FENCE])
+        if [piece.fence for piece in pieces] == [FIRST_FENCE] and pieces[0].is_ended:
+            await self._spool.remove(recording.id, [FIRST_FENCE])
         else:
             # Not only what the rows named: a crash after a merge may have left the merged pieces' files.
             await self._spool.remove_all_of(recording.id)

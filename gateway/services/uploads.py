@@ -10,7 +10,6 @@ The transaction that records the last byte makes the recording and its placement
 
 import asyncio
 import hashlib
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -28,18 +27,17 @@ from gateway.crypto.keys import subkey
 from gateway.crypto.preamble import Preamble
 from gateway.database import Connection, Database
 from gateway.keyring import Keyring
-from gateway.services.bodies import Append, check_length
-from gateway.services.details import Details, open_details, seal_details
+from gateway.services.bodies import Append
+from gateway.services.details import Details, open_details
 from gateway.services.errors import (
     Gone,
     NotFound,
     Superseded,
     TooLong,
-    TooManyUploads,
 )
 from gateway.services.expiry import UploadExpiry
 from gateway.services.holders import Holder, Holders
-from gateway.services.leaf_choice import UnusedLeaves
+from gateway.services.new_uploads import NewUploads
 from gateway.services.receiving import Ending, check_room, receive, settle
 from gateway.services.routing import DefaultRoute, insert_placements
 from gateway.services.work import WorkBell
@@ -58,7 +56,7 @@ class UploadService:
         self,
         catalog_db: Database,
         keyring: Keyring,
-        leaves: UnusedLeaves,
+        new: NewUploads,
         spool: Spool,
         clock: Clock,
         bell: WorkBell,
@@ -71,7 +69,7 @@ class UploadService:
     ) -> None:
         self._catalog = catalog_db
         self._keyring = keyring
-        self._leaves = leaves
+        self._new = new
         self._spool = spool
         self._clock = clock
         self._bell = bell
@@ -94,7 +92,6 @@ class UploadService:
             TooManyUploads: the user has too many unfinished ones.
             OutOfRoom: the spool is full.
         """
-        check_length(length, limit=self._limits.max_length)
         idempotency_hash = None
         if idempotency_key is not None:
             idempotency_hash = hashlib.sha256(
@@ -104,23 +101,7 @@ class UploadService:
                 known = await catalog.find_upload(connection, user.id, idempotency_hash)
             if known is not None:
                 return known
-        check_room(self._spool)
-        index = await self._leaves.next_index(user.key_slot)
-        leaf = await self._keyring.leaf(user.key_slot, index)
-        upload_id = RecordingId(uuid.uuid4())
-        now = self._clock.now_ms()
-        upload = Upload(
-            id=upload_id,
-            user_id=user.id,
-            key_slot=user.key_slot,
-            leaf_index=index,
-            state="open",
-            length=length,
-            received=0,
-            details=seal_details(details, leaf, recording_id=upload_id, slot=user.key_slot, index=index),
-            created_at=now,
-            expires_at=now + self._limits.unfinished_lifetime_s * 1000,
-        )
+        upload, _ = await self._new.begin(user, length=length, details=details)
         async with self._catalog.write() as connection:
             if not await lock_active_user(connection, user.id):
                 raise NotFound("there is no such user any more")
@@ -128,8 +109,7 @@ class UploadService:
                 known = await catalog.find_upload(connection, user.id, idempotency_hash)
                 if known is not None:
                     return known
-            if await catalog.count_open_uploads(connection, user.id) >= self._limits.max_open_per_user:
-                raise TooManyUploads(self._limits.max_open_per_user)
+            await self._new.refuse_too_many(connection, user)
             await catalog.insert_upload(connection, upload, idempotency_hash=idempotency_hash)
             is_complete = length == 0 and await self._complete(connection, upload)
         return await self._reload(upload) if is_complete else upload

@@ -7,35 +7,30 @@ with an address, and is recorded as an unfinished upload before.
 """
 
 import asyncio
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from gateway.base.batches import Batches
 from gateway.base.clock import Clock
-from gateway.base.ids import RecordingId
-from gateway.catalog import uploads as catalog
 from gateway.catalog.arrivals import Arrival, insert_arrivals
 from gateway.catalog.recordings import RecordingRow
-from gateway.catalog.uploads import Piece, Upload
+from gateway.catalog.uploads import FIRST_FENCE, Piece, Upload, insert_piece, insert_upload
 from gateway.catalog.users import User, lock_active_user, lock_active_users
 from gateway.crypto.keys import subkey
 from gateway.crypto.preamble import Preamble
 from gateway.database import Database, DatabaseUnavailable
-from gateway.keyring import Keyring
-from gateway.services.bodies import Append, BodyCut, check_length
-from gateway.services.details import Details, seal_details
+from gateway.services.bodies import Append, BodyCut
+from gateway.services.details import Details
 from gateway.services.errors import NotFound, TooManyUploads
 from gateway.services.holders import Holders
-from gateway.services.leaf_choice import UnusedLeaves
-from gateway.services.receiving import Ending, check_room, receive, settle
+from gateway.services.new_uploads import NewUploads
+from gateway.services.receiving import Ending, receive, settle
 from gateway.services.routing import DefaultRoute, places_of, routes_in_force
 from gateway.services.work import WorkBell
 from gateway.settings import Uploads as Limits
 from gateway.spool import PieceWriter, SettledPiece, Spool
 
-_FENCE: Final = 1
 _MOST_IN_A_TRANSACTION: Final = 200
 
 
@@ -57,8 +52,7 @@ class WholeUploads:
     def __init__(
         self,
         catalog_db: Database,
-        keyring: Keyring,
-        leaves: UnusedLeaves,
+        new: NewUploads,
         spool: Spool,
         clock: Clock,
         bell: WorkBell,
@@ -69,8 +63,7 @@ class WholeUploads:
         on_received: Callable[[int], object],
     ) -> None:
         self._catalog = catalog_db
-        self._keyring = keyring
-        self._leaves = leaves
+        self._new = new
         self._spool = spool
         self._clock = clock
         self._bell = bell
@@ -92,28 +85,12 @@ class WholeUploads:
             TooManyUploads: the body did not become whole, and the user has too many unfinished uploads already.
         """
         assert request.body_length
-        check_length(request.body_length, limit=self._limits.max_length)
-        check_room(self._spool)
-        index = await self._leaves.next_index(user.key_slot)
-        leaf = await self._keyring.leaf(user.key_slot, index)
-        upload_id = RecordingId(uuid.uuid4())
-        now = self._clock.now_ms()
-        upload = Upload(
-            id=upload_id,
-            user_id=user.id,
-            key_slot=user.key_slot,
-            leaf_index=index,
-            state="open",
-            length=request.body_length,
-            received=0,
-            details=seal_details(details, leaf, recording_id=upload_id, slot=user.key_slot, index=index),
-            created_at=now,
-            expires_at=now + self._limits.unfinished_lifetime_s * 1000,
-            fence=_FENCE,
+        upload, leaf = await self._new.begin(
+            user, length=request.body_length, details=details, fence=FIRST_FENCE
         )
-        identity = Preamble(upload_id, user.key_slot, index)
-        writer = self._spool.begin_piece(identity, _FENCE, subkey(leaf, "audio"))
-        async with self._holders.hold(upload_id) as holder:
+        identity = Preamble(upload.id, upload.key_slot, upload.leaf_index)
+        writer = self._spool.begin_piece(identity, FIRST_FENCE, subkey(leaf, "audio"))
+        async with self._holders.hold(upload.id) as holder:
             ending = await receive(
                 holder,
                 writer,
@@ -126,7 +103,7 @@ class WholeUploads:
                 await writer.discard()
                 raise ending.interruption
             # Whatever becomes of the request now: what was written is recorded, or removed.
-            recording = asyncio.ensure_future(self._record(upload, writer, request, ending))
+            recording = asyncio.ensure_future(self._record(user, upload, writer, request, ending))
             try:
                 return await asyncio.shield(recording)
             except asyncio.CancelledError:
@@ -140,13 +117,13 @@ class WholeUploads:
         await self._arrivals.close()
 
     async def _record(
-        self, upload: Upload, writer: PieceWriter, request: Append, ending: Ending
+        self, user: User, upload: Upload, writer: PieceWriter, request: Append, ending: Ending
     ) -> Upload | Unfinished:
         settled, failure = await settle(writer, request, ending)
         error = ending.interruption or failure
         if settled is not None and error is None and settled.length == upload.length:
             return await self._arrive(upload, writer, settled)
-        left = await self._leave_open(upload, writer, settled)
+        left = await self._leave_open(user, upload, writer, settled)
         return left if error is None else Unfinished(left, error)
 
     async def _arrive(self, upload: Upload, writer: PieceWriter, settled: SettledPiece) -> Upload:
@@ -172,7 +149,7 @@ class WholeUploads:
             details=upload.details,
             details_revision=0,
         )
-        piece = Piece(_FENCE, 0, settled.length, settled.is_ended)
+        piece = Piece(FIRST_FENCE, 0, settled.length, settled.is_ended)
         # Where this raises, the commit may have happened all the same: the file stays, and the next start looks.
         if not await self._arrivals.submit(Arrival(finished, piece, recording)):
             await writer.discard()
@@ -197,28 +174,27 @@ class WholeUploads:
                 await insert_arrivals(connection, wanted)
         return [one.upload.user_id in active for one in arrivals]
 
-    async def _leave_open(self, upload: Upload, writer: PieceWriter, settled: SettledPiece | None) -> Upload:
+    async def _leave_open(
+        self, user: User, upload: Upload, writer: PieceWriter, settled: SettledPiece | None
+    ) -> Upload:
         """
         Record an upload that can be gone on with, having as much as was kept of its body.
         """
         left = upload if settled is None else replace(upload, received=settled.length)
-        refusal: Exception | None = None
-        async with self._catalog.write() as connection:
-            if not await lock_active_user(connection, upload.user_id):
-                refusal = NotFound("there is no such user any more")
-            elif (
-                await catalog.count_open_uploads(connection, upload.user_id) >= self._limits.max_open_per_user
-            ):
-                refusal = TooManyUploads(self._limits.max_open_per_user)
-            else:
-                await catalog.insert_upload(connection, left, idempotency_hash=None)
+        try:
+            async with self._catalog.write() as connection:
+                if not await lock_active_user(connection, user.id):
+                    raise NotFound("there is no such user any more")
+                await self._new.refuse_too_many(connection, user)
+                await insert_upload(connection, left, idempotency_hash=None)
                 if settled is not None:
-                    piece = Piece(_FENCE, 0, settled.length, settled.is_ended)
-                    await catalog.insert_piece(connection, upload.id, piece)
-        if settled is None or refusal is not None:
+                    piece = Piece(FIRST_FENCE, 0, settled.length, settled.is_ended)
+                    await insert_piece(connection, upload.id, piece)
+        except (NotFound, TooManyUploads):
+            await writer.discard()
+            raise
+        if settled is None:
             await writer.discard()
         else:
             self._on_received(settled.length)
-        if refusal is not None:
-            raise refusal
         return left

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-SLAB: Final = 32 * 16 * 1024
-"""Plaintext bytes handed from the event loop to a thread at once, about: thirty-two chunks."""
+SLAB: Final = 16 * 16 * 1024
+"""Plaintext bytes handed from the event loop to a thread at once, about: sixteen chunks. An upload holds two of them."""
 
 
 def write_all(fd: int, data: memoryview) -> None:

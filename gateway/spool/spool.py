@@ -2,7 +2,6 @@
 The spool's directory: which files there are, how much they take, and what is done with them.
 """
 
-import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Final, Self, TypeVar
 
 from gateway.base.ids import RecordingId
 from gateway.base.secret import Secret
+from gateway.base.threads import run_to_end
 from gateway.crypto.chunked import COMMITMENT_SIZE, MESSAGE_HEADER_SIZE, SALT_SIZE
 from gateway.crypto.errors import CryptoError
 from gateway.crypto.pieces import measure_piece
@@ -208,13 +208,8 @@ class Spool:
         """
         Run a blocking call in a thread and wait for its end, even when cancelled: files are not left half-written.
         """
-        loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(lane or self._lane, partial(call, *arguments))
         try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            await asyncio.wait([future])
-            raise
+            return await run_to_end(lane or self._lane, partial(call, *arguments))
         except OSError as error:
             raise from_os_error(error) from error
 

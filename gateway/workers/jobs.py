@@ -96,6 +96,13 @@ class JobDesk:
         """
         await self._done.submit(job)
 
+    async def close(self) -> None:
+        """
+        Let what is being claimed and handed back come to its end.
+        """
+        await self._claims.close()
+        await self._done.close()
+
     async def _claim_all(self, asked: Sequence[None]) -> list[Job | None]:
         async with self._catalog.read() as connection:
             if not await has_due_job(connection, self._kinds):
