@@ -10,8 +10,9 @@ Arguments are ids, never keys or personal data.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import BigInteger, Integer, and_, bindparam, delete, func, or_, select, update
 
 from gateway.catalog.tables import jobs, moves, placements
 from gateway.database import Connection, db_now_ms, insert_or_ignore
@@ -41,19 +42,31 @@ async def enqueue_jobs(connection: Connection, kind: str, subject_ids: Sequence[
     """
     Add a job for each of the subjects, as `enqueue_job` does.
     """
-    new = insert_or_ignore(jobs, connection.dialect.name).values(
-        state="ready", run_at=db_now_ms(), attempts=0, fence=0, created_at=db_now_ms()
-    )
     rows = [{"id": uuid.uuid4().hex, "kind": kind, "subject_id": subject} for subject in subject_ids]
-    await connection.execute(new, rows)
+    await connection.execute(_NEW[connection.dialect.name], rows)
+
+
+# Made once, as those below: a statement remembers what it was compiled to.
+_NEW: Final = {
+    dialect: insert_or_ignore(jobs, dialect).values(
+        id=bindparam("id"),
+        kind=bindparam("kind"),
+        subject_id=bindparam("subject_id"),
+        state="ready",
+        run_at=db_now_ms(),
+        attempts=0,
+        fence=0,
+        created_at=db_now_ms(),
+    )
+    for dialect in ("sqlite", "postgresql")
+}
 
 
 async def has_due_job(connection: Connection, kinds: Sequence[str]) -> bool:
     """
     Tell whether there is a job of these kinds to claim.
     """
-    query = select(jobs.c.id).where(_is_due(kinds)).limit(1)
-    return (await connection.execute(query)).first() is not None
+    return (await connection.execute(_ONE_DUE, {"kinds": kinds})).first() is not None
 
 
 async def claim_jobs(
@@ -62,40 +75,41 @@ async def claim_jobs(
     """
     Take up to *limit* jobs of these kinds: those that are longest due, or whose lease has run out.
     """
-    due = (
-        select(jobs.c.id)
-        .where(_is_due(kinds))
-        .order_by(jobs.c.run_at, jobs.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    job_ids = (await connection.execute(due)).scalars().all()
+    due = await connection.execute(_LONGEST_DUE, {"kinds": kinds, "most": limit})
+    job_ids = due.scalars().all()
     if not job_ids:
         return []
-    claimed = await connection.execute(
-        update(jobs)
-        .where(jobs.c.id.in_(job_ids))
-        .values(
-            state="running",
-            attempts=jobs.c.attempts + 1,
-            fence=jobs.c.fence + 1,
-            lease_holder=holder,
-            lease_until=db_now_ms() + lease_ms,
-        )
-        .returning(jobs.c.id, jobs.c.kind, jobs.c.subject_id, jobs.c.attempts, jobs.c.fence)
-    )
-    return [Job(row.id, row.kind, row.subject_id, row.attempts, row.fence) for row in claimed]
+    taken = {"job_ids": job_ids, "holder": holder, "lease_ms": lease_ms}
+    return [Job(*row) for row in await connection.execute(_CLAIMED, taken)]
 
 
-def _is_due(kinds: Sequence[str]) -> ColumnElement[bool]:
-    now = db_now_ms()
-    return and_(
-        jobs.c.kind.in_(kinds),
-        or_(
-            and_(jobs.c.state == "ready", jobs.c.run_at <= now),
-            and_(jobs.c.state == "running", jobs.c.lease_until <= now),
-        ),
+_IS_DUE: Final = and_(
+    jobs.c.kind.in_(bindparam("kinds", expanding=True)),
+    or_(
+        and_(jobs.c.state == "ready", jobs.c.run_at <= db_now_ms()),
+        and_(jobs.c.state == "running", jobs.c.lease_until <= db_now_ms()),
+    ),
+)
+_ONE_DUE: Final = select(jobs.c.id).where(_IS_DUE).limit(1)
+_LONGEST_DUE: Final = (
+    select(jobs.c.id)
+    .where(_IS_DUE)
+    .order_by(jobs.c.run_at, jobs.c.id)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_CLAIMED: Final = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))
+    .values(
+        state="running",
+        attempts=jobs.c.attempts + 1,
+        fence=jobs.c.fence + 1,
+        lease_holder=bindparam("holder"),
+        lease_until=db_now_ms() + bindparam("lease_ms", type_=BigInteger),
     )
+    .returning(jobs.c.id, jobs.c.kind, jobs.c.subject_id, jobs.c.attempts, jobs.c.fence)
+)
 
 
 async def renew_lease(connection: Connection, job: Job, *, lease_ms: int) -> bool:
@@ -114,8 +128,12 @@ async def finish_jobs(connection: Connection, done: Sequence[Job]) -> None:
     """
     Remove jobs that are done; one whose lease was lost stays, for whoever has it now.
     """
-    finished = delete(jobs).where(jobs.c.id == bindparam("job_id"), jobs.c.fence == bindparam("job_fence"))
-    await connection.execute(finished, [{"job_id": job.id, "job_fence": job.fence} for job in done])
+    await connection.execute(_FINISHED, [{"job_id": job.id, "job_fence": job.fence} for job in done])
+
+
+_FINISHED: Final = delete(jobs).where(
+    jobs.c.id == bindparam("job_id"), jobs.c.fence == bindparam("job_fence")
+)
 
 
 async def retry_job(connection: Connection, job: Job, *, delay_ms: int, error: str) -> bool:

@@ -201,16 +201,18 @@ async def set_commitments(connection: Connection, commitments: Mapping[Recording
     """
     Note the key commitments of recordings' blobs; those that are erased have no use for one.
     """
-    change = (
-        update(recordings)
-        .where(recordings.c.id == bindparam("recording_id"), recordings.c.state == "live")
-        .values(commitment=bindparam("new_commitment"))
-    )
     rows = [
         {"recording_id": str(recording_id), "new_commitment": commitment}
         for recording_id, commitment in sorted(commitments.items(), key=lambda item: str(item[0]))
     ]
-    await connection.execute(change, rows)
+    await connection.execute(_COMMITTED, rows)
+
+
+_COMMITTED: Final = (
+    update(recordings)
+    .where(recordings.c.id == bindparam("recording_id"), recordings.c.state == "live")
+    .values(commitment=bindparam("new_commitment"))
+)
 
 
 async def bury_recording(connection: Connection, recording_id: RecordingId, *, at: int) -> bool:

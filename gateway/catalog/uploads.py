@@ -375,9 +375,11 @@ async def delete_pieces(connection: Connection, *recording_ids: RecordingId) -> 
     """
     Forget every piece of these recordings; their files are the spool's to remove, afterwards.
     """
-    await connection.execute(
-        delete(pieces).where(pieces.c.recording_id.in_([str(recording_id) for recording_id in recording_ids]))
-    )
+    ids = {"ids": [str(recording_id) for recording_id in recording_ids]}
+    await connection.execute(_DELETED_PIECES, ids)
+
+
+_DELETED_PIECES: Final = delete(pieces).where(pieces.c.recording_id.in_(bindparam("ids", expanding=True)))
 
 
 async def spooled_ids(connection: Connection, candidates: list[str]) -> set[str]:

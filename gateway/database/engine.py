@@ -8,8 +8,8 @@ No backend and no network is called inside either.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
-from typing import Any, Literal, Self, cast
+from contextlib import asynccontextmanager, contextmanager
+from typing import Literal, Self, cast
 
 import sqlalchemy
 from sqlalchemy.engine import Engine, make_url
@@ -17,7 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway.base.errors import ConfigurationError, GatewayError
-from gateway.database.sqlite import SqliteEngine
+from gateway.database.sqlite import SqliteConnection, SqliteEngine
 
 Dialect = Literal["sqlite", "postgresql"]
 
@@ -37,15 +37,11 @@ class Database:
     One database: a SQLite file, or a schema of a PostgreSQL database.
     """
 
-    def __init__(self, engine: AsyncEngine, dialect: Dialect, *, label: str) -> None:
+    def __init__(self, engine: AsyncEngine | SqliteEngine, dialect: Dialect, *, label: str) -> None:
         self.dialect: Dialect = dialect
         self._engine = engine
         self._label = label
-        # SQLite has one writer at a time. Waiting for it here is fair and costs nothing; waiting in SQLite is a
-        # sleep that doubles. Other processes are still kept apart by SQLite's own lock.
-        self._writer: AbstractAsyncContextManager[Any] = (
-            asyncio.Lock() if dialect == "sqlite" else nullcontext()
-        )
+        self._writer = asyncio.Lock()
 
     @classmethod
     async def connect(cls, url: str, *, schema: str | None = None, pool_size: int = 4) -> Self:
@@ -67,8 +63,7 @@ class Database:
         except (ArgumentError, KeyError):
             raise ConfigurationError("a database URL starts with sqlite:/// or postgresql://") from None
         if dialect == "sqlite":
-            # It answers as one of those does, as far as it is asked.
-            engine = cast("AsyncEngine", SqliteEngine(parsed, pool_size=pool_size))
+            engine: AsyncEngine | SqliteEngine = SqliteEngine(parsed, pool_size=pool_size)
         else:
             engine = create_async_engine(
                 parsed.set(drivername="postgresql+asyncpg"),
@@ -111,13 +106,14 @@ class Database:
             DatabaseUnavailable: on entering, inside or on leaving: the database fails.
         """
         with _told_as_unavailable():
+            if isinstance(self._engine, SqliteEngine):
+                async with self._engine.begin("BEGIN") as own:
+                    yield _as_sqlalchemys(own)
+                return
             async with self._engine.connect() as connection:
-                if self.dialect == "sqlite":
-                    await connection.exec_driver_sql("BEGIN")
-                else:
-                    await connection.execution_options(
-                        isolation_level="REPEATABLE READ", postgresql_readonly=True
-                    )
+                await connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
                 yield connection
                 await connection.rollback()
 
@@ -135,9 +131,14 @@ class Database:
                 If the commit itself failed it may still have happened, or do so at the next recovery from a crash.
         """
         with _told_as_unavailable():
-            async with self._writer, self._engine.connect() as connection:
-                if self.dialect == "sqlite":
-                    await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if isinstance(self._engine, SqliteEngine):
+                # SQLite has one writer at a time. Waiting for it here is fair and costs nothing; waiting in SQLite is a
+                # sleep that doubles. Other processes are still kept apart by SQLite's own lock.
+                async with self._writer, self._engine.begin("BEGIN IMMEDIATE") as own:
+                    yield _as_sqlalchemys(own)
+                    await own.commit()
+                return
+            async with self._engine.connect() as connection:
                 yield connection
                 await connection.commit()
 
@@ -154,6 +155,11 @@ class Database:
         Close every connection.
         """
         await self._engine.dispose()
+
+
+def _as_sqlalchemys(connection: SqliteConnection) -> AsyncConnection:
+    # It answers as one of those does, as far as it is asked.
+    return cast("AsyncConnection", connection)
 
 
 @contextmanager

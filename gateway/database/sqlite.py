@@ -5,14 +5,17 @@ What the gateway asks of its databases is mostly a row by its key, out of memory
 statement to a thread and the answer back costs a hundred. So a statement runs where it is awaited, and goes to a thread
 only where it may take long: a commit, which waits for the disk; a lock that another process has; a query that has used up
 its share of instructions, which is interrupted and asked again there.
+
+And it runs on the driver itself: a statement that comes a second time is prepared (`prepared`), and only what comes once,
+or is more than that knows, goes the whole way through SQLAlchemy.
 """
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 import sqlalchemy
 from sqlalchemy.engine import Connection, CursorResult, Dialect
@@ -20,14 +23,20 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from gateway.base.threads import run_to_end
+from gateway.database.prepared import Parameters, SqliteResult, StatementCache
 
 T = TypeVar("T")
+
+Begin = Literal["BEGIN", "BEGIN IMMEDIATE"]
 
 _PATIENCE_MS: Final = 30_000
 """How long a thread waits for another process' lock."""
 _INSTRUCTIONS: Final = 5_000
 _SHARES: Final = 8
 """A query may take so many times so many instructions of SQLite's machine on the event loop: about a millisecond."""
+
+_KEPT_STATEMENTS: Final = 512
+"""How many statements SQLite itself keeps ready for each connection."""
 
 _PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {_PATIENCE_MS}",
@@ -91,24 +100,48 @@ class _Native(sqlite3.Connection):
 
 class SqliteConnection:
     """
-    One connection within a transaction, in the words of SQLAlchemy's asynchronous ones as far as we use them.
+    One connection, in the words of SQLAlchemy's asynchronous ones as far as we use them.
     """
 
-    def __init__(self, connection: Connection, lane: ThreadPoolExecutor) -> None:
+    def __init__(self, connection: Connection, statements: StatementCache, lane: ThreadPoolExecutor) -> None:
         self._connection = connection
+        self._engine = connection.engine
+        self._statements = statements
         self._lane = lane
+        native = connection.connection.driver_connection
+        assert isinstance(native, _Native)
+        self._native = native
+        # The plain one: what it is asked for is fetched at once.
+        self._cursor = sqlite3.Cursor(native)
 
     @property
     def dialect(self) -> Dialect:
         return self._connection.dialect
 
-    async def execute(self, statement: Any, parameters: Any = None) -> CursorResult[Any]:
+    async def execute(
+        self, statement: Any, parameters: Parameters | Sequence[Parameters] | None = None
+    ) -> CursorResult[Any] | SqliteResult:
         """
-        Run a statement.
+        Run a statement, on each of *parameters* if they are many.
         """
-        return await self._run(
-            lambda: self._connection.execute(statement, parameters), is_query=statement.is_select
+        prepared = self._statements.prepared(statement, parameters)
+        if prepared is None:
+            return await self._run(
+                lambda: self._connection.execute(statement, parameters), is_query=statement.is_select
+            )
+        if isinstance(parameters, Sequence):
+            wording = prepared.wording(parameters[0])
+            sql, rows = wording.sql, [wording.values(row) for row in parameters]
+            self._tell(sql, rows, is_many=True)
+            await self._run(lambda: self._driven(self._cursor.executemany, sql, rows), is_query=False)
+            return prepared.result([], self._cursor.rowcount)
+        wording = prepared.wording(parameters or {})
+        sql, values = wording.sql, wording.values(parameters or {})
+        self._tell(sql, values)
+        found = await self._run(
+            lambda: self._driven(self._cursor.execute, sql, values), is_query=prepared.is_query
         )
+        return prepared.result(found, self._cursor.rowcount)
 
     async def scalar(self, statement: Any, parameters: Any = None) -> Any:
         """
@@ -130,17 +163,62 @@ class SqliteConnection:
         """
         return await self._in_thread(lambda: self._patiently(lambda: call(self._connection, *arguments)))
 
+    async def begin(self, kind: Begin) -> None:
+        """
+        Begin a transaction; ``BEGIN IMMEDIATE`` waits for another process that writes.
+        """
+        self._tell(kind, ())
+        await self._run(lambda: self._driven(self._cursor.execute, kind, ()), is_query=False)
+
     async def commit(self) -> None:
         """
         Commit, in a thread: it waits for the disk.
         """
-        await self._in_thread(lambda: self._patiently(self._connection.commit))
+        await self._in_thread(self._commit)
 
-    async def rollback(self) -> None:
+    def _commit(self) -> None:
+        self._engine.dispatch.commit(self._connection)
+        try:
+            self._driven(self._cursor.execute, "COMMIT", ())
+        except sqlalchemy.exc.OperationalError as error:
+            # Whoever writes has had the lock since he began; only without a write-ahead log others can be in his way.
+            if not _is_locked(error):
+                raise
+            self._patiently(lambda: self._driven(self._cursor.execute, "COMMIT", ()))
+
+    def leave(self) -> None:
         """
-        Roll back.
+        Roll back what was not committed.
         """
-        self._connection.rollback()
+        if self._native.in_transaction:
+            self._driven(self._cursor.execute, "ROLLBACK", ())
+        if self._connection.in_transaction():
+            # SQLAlchemy took part, and believes that its transaction goes on.
+            self._connection.rollback()
+
+    def close(self) -> None:
+        """
+        Close the connection.
+        """
+        self._cursor.close()
+        self._connection.close()
+
+    def _driven(self, execute: Callable[[str, Any], sqlite3.Cursor], sql: str, values: Any) -> list[Any]:
+        """
+        Let the driver execute something, and return all rows; what it raises comes out as SQLAlchemy says it.
+        """
+        try:
+            return execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            # Without what was bound: nothing of it may come into an error.
+            raise sqlalchemy.exc.DBAPIError.instance(sql, None, error, sqlite3.Error) from error
+
+    def _tell(self, sql: str, values: Sequence[Any], *, is_many: bool = False) -> None:
+        """
+        Tell whoever listens to the engine, as SQLAlchemy does, that this is about to be executed.
+        """
+        for listener in self._engine.dispatch.before_cursor_execute:
+            listener(self._connection, self._cursor, sql, values, None, is_many)
 
     async def _run(self, call: Callable[[], T], *, is_query: bool) -> T:
         """
@@ -151,9 +229,7 @@ class SqliteConnection:
         try:
             return call()
         except sqlalchemy.exc.OperationalError as error:
-            code = getattr(error.orig, "sqlite_errorcode", 0)
-            is_locked = code & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_locked and not (is_query and code == sqlite3.SQLITE_INTERRUPT):
+            if not _is_locked(error) and not (is_query and _code(error) == sqlite3.SQLITE_INTERRUPT):
                 raise
         finally:
             native.shares_left = None
@@ -170,55 +246,81 @@ class SqliteConnection:
         finally:
             native.execute("PRAGMA busy_timeout = 0")
 
-    @property
-    def _native(self) -> _Native:
-        native = self._connection.connection.driver_connection
-        assert isinstance(native, _Native)
-        return native
-
 
 class SqliteEngine:
     """
-    A file, and the few connections to it; it answers as SQLAlchemy's `AsyncEngine` does, as far as it is asked.
+    A file, and the few connections to it.
     """
 
     def __init__(self, url: sqlalchemy.URL, *, pool_size: int) -> None:
         self.sync_engine = sqlalchemy.create_engine(
             url.set(drivername="sqlite+pysqlite"),
-            pool_size=pool_size,
-            max_overflow=0,
             # Transactions are ours to begin: the driver's own begin too late, and only for writes.
-            connect_args={"factory": _Native, "isolation_level": None, "check_same_thread": False},
-            poolclass=sqlalchemy.pool.QueuePool,
+            connect_args={
+                "factory": _Native,
+                "isolation_level": None,
+                "check_same_thread": False,
+                "cached_statements": _KEPT_STATEMENTS,
+            },
+            # The connections are kept here, each with what it needs to be used again at once.
+            poolclass=sqlalchemy.pool.NullPool,
             # An error quotes the statement, never what was bound to it.
             hide_parameters=True,
         )
         sqlalchemy.event.listen(self.sync_engine, "connect", _prepare)
+        self._statements = StatementCache(self.sync_engine.dialect)
         self._lane = ThreadPoolExecutor(pool_size, thread_name_prefix="sqlite")
-        # The pool's own way of waiting for a connection would hold up the event loop.
         self._turns = asyncio.Semaphore(pool_size)
+        self._idle: list[SqliteConnection] = []
+        self._is_disposed = False
 
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[SqliteConnection]:
+    async def begin(self, kind: Begin) -> AsyncIterator[SqliteConnection]:
         """
-        Hold a connection; what was not committed on leaving is rolled back.
+        Hold a connection and begin a transaction; what was not committed on leaving is rolled back.
         """
         async with self._turns:
-            has_one = self.sync_engine.pool.checkedin()  # type: ignore[attr-defined]
-            connection = (
-                self.sync_engine.connect()
-                if has_one
-                else await run_to_end(self._lane, self.sync_engine.connect)
-            )
-            with connection:
-                yield SqliteConnection(connection, self._lane)
+            connection = self._idle.pop() if self._idle else await run_to_end(self._lane, self._connect)
+            try:
+                await connection.begin(kind)
+                yield connection
+            finally:
+                self._take_back(connection)
+
+    def _connect(self) -> SqliteConnection:
+        return SqliteConnection(self.sync_engine.connect(), self._statements, self._lane)
+
+    def _take_back(self, connection: SqliteConnection) -> None:
+        try:
+            connection.leave()
+        except sqlalchemy.exc.SQLAlchemyError:
+            # Whoever failed before tells why; nobody is to have this connection again.
+            connection.close()
+            return
+        if self._is_disposed:
+            connection.close()
+        else:
+            self._idle.append(connection)
 
     async def dispose(self) -> None:
         """
         Close every connection, in a thread: the last one to a file brings its log in.
         """
-        await run_to_end(self._lane, self.sync_engine.dispose)
+        self._is_disposed = True
+        await run_to_end(self._lane, self._close_idle)
         self._lane.shutdown()
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+
+def _code(error: sqlalchemy.exc.OperationalError) -> int:
+    return getattr(error.orig, "sqlite_errorcode", 0)
+
+
+def _is_locked(error: sqlalchemy.exc.OperationalError) -> bool:
+    return _code(error) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
