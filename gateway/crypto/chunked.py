@@ -155,9 +155,22 @@ class Opener:
         if not hmac.compare_digest(self.commitment, header[SALT_SIZE:]):
             raise WrongKey
 
-    def open_chunks(self, first_chunk: int, sealed: Buffer, *, ends_message: bool) -> bytes:
+    def open_chunks(self, first_chunk: int, sealed: Buffer, *, ends_message: bool) -> bytearray:
         """
         Open consecutive chunks, the first of them number *first_chunk*; return their plaintext once all have verified.
+
+        Otherwise as `open_into`.
+        """
+        chunks = len(sealed) // SEALED_CHUNK_SIZE + ends_message
+        plaintext = bytearray(max(0, len(sealed) - chunks * TAG_SIZE))
+        self.open_into(first_chunk, sealed, plaintext, ends_message=ends_message)
+        return plaintext
+
+    def open_into(
+        self, first_chunk: int, sealed: Buffer, out: bytearray | memoryview, *, ends_message: bool
+    ) -> int:
+        """
+        Open consecutive chunks into the front of *out*; return how many bytes of it were written once all have verified.
 
         With *ends_message* the last of them is the message's last chunk, and it is checked to be one (FORMAT §3.10).
         Without, all of them are full.
@@ -165,6 +178,7 @@ class Opener:
         Raises:
             DamagedChunk: a chunk is not what was sealed at its place, or was cut within.
             Truncated: *sealed* is too short for what it should be.
+            ValueError: *out* is too small, or there are no such chunks. Nothing was opened.
         """
         full_chunks, rest = divmod(len(sealed), SEALED_CHUNK_SIZE)
         if ends_message and rest < TAG_SIZE:
@@ -174,19 +188,24 @@ class Opener:
         chunks = full_chunks + ends_message
         if first_chunk < 0 or first_chunk + chunks > MAX_CHUNKS:
             raise ValueError(f"chunks are numbered from 0 to {MAX_CHUNKS - 1}")
-        view = memoryview(sealed)
-        return b"".join(
-            [
-                self._open_chunk(first_chunk + i, view[i * SEALED_CHUNK_SIZE : (i + 1) * SEALED_CHUNK_SIZE])
-                for i in range(chunks)
-            ]
-        )
-
-    def _open_chunk(self, chunk: int, sealed: memoryview) -> bytes:
-        try:
-            return self._message_key.aead.decrypt(self._message_key.nonce(chunk), sealed, None)
-        except InvalidTag as error:
-            raise DamagedChunk(chunk) from error
+        size = len(sealed) - chunks * TAG_SIZE
+        if len(out) < size:
+            raise ValueError(f"{size} bytes do not fit into {len(out)}")
+        decrypt_into, nonce = self._message_key.aead.decrypt_into, self._message_key.nonce
+        with memoryview(sealed) as source, memoryview(out) as target:
+            for i in range(chunks):
+                start, opened = i * SEALED_CHUNK_SIZE, i * CHUNK_SIZE
+                with (
+                    source[start : start + SEALED_CHUNK_SIZE] as chunk,
+                    target[opened : min(opened + CHUNK_SIZE, size)] as plaintext,
+                ):
+                    try:
+                        decrypt_into(nonce(first_chunk + i), chunk, None, plaintext)
+                    except InvalidTag as error:
+                        # What did not verify lies in *out* by now, and what came before it counts no more either.
+                        target[:size] = bytes(size)
+                        raise DamagedChunk(first_chunk + i) from error
+        return size
 
 
 def sealed_size(plaintext_size: int) -> int:

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
+from gateway.crypto.chunked import Buffer
 from gateway.http.context import context_of
 from gateway.http.problems import problem
 from gateway.http.ranges import ByteRange, Unsatisfiable, parse_range
@@ -97,7 +98,7 @@ async def _stream(
     return response
 
 
-async def _close(plaintext: AsyncIterator[bytes]) -> None:
+async def _close(plaintext: AsyncIterator[Buffer]) -> None:
     await plaintext.aclose()  # type: ignore[attr-defined]
 
 

@@ -13,6 +13,7 @@ from gateway.base.secret import Secret
 from gateway.crypto.chunked import (
     MESSAGE_HEADER_SIZE,
     SEALED_CHUNK_SIZE,
+    Buffer,
     ChunkRange,
     Opener,
     chunk_range,
@@ -80,7 +81,7 @@ class Stretch:
 
 async def open_stretch(
     stretch: Stretch, key: Secret, preamble: bytes, start: int, end: int, *, heads: Heads | None = None
-) -> AsyncIterator[bytes]:
+) -> AsyncIterator[Buffer]:
     """
     Yield the part of *stretch* that lies within the recording's bytes *start* to *end*.
 
@@ -119,7 +120,7 @@ async def _head(source: SealedSource, preamble: bytes) -> bytes:
 
 async def _open_chunks(
     sealed: AsyncIterator[bytes], opener: Opener, chunks: ChunkRange
-) -> AsyncIterator[bytes]:
+) -> AsyncIterator[Buffer]:
     """
     Open the chunks of *sealed*, cut anywhere, and yield the plaintext that the range wants.
     """
@@ -133,7 +134,8 @@ async def _open_chunks(
         if len(pending) < SEALED_SLAB or not whole:
             continue
         whole = min(whole, last - chunk - 1)
-        plaintext = opener.open_chunks(chunk, bytes(pending[: whole * SEALED_CHUNK_SIZE]), ends_message=False)
+        with memoryview(pending)[: whole * SEALED_CHUNK_SIZE] as sealed_chunks:
+            plaintext = memoryview(opener.open_chunks(chunk, sealed_chunks, ends_message=False))
         del pending[: whole * SEALED_CHUNK_SIZE]
         chunk += whole
         wanted = plaintext[skip : skip + left]
@@ -141,7 +143,7 @@ async def _open_chunks(
         left -= len(wanted)
         if wanted:
             yield wanted
-    plaintext = opener.open_chunks(chunk, pending, ends_message=chunks.ends_message)
+    plaintext = memoryview(opener.open_chunks(chunk, pending, ends_message=chunks.ends_message))
     wanted = plaintext[skip : skip + left]
     left -= len(wanted)
     if left:

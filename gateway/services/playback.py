@@ -19,6 +19,7 @@ from gateway.base.ids import RecordingId, UserId
 from gateway.catalog.jobs import enqueue_job
 from gateway.catalog.placements import Placement
 from gateway.catalog.recordings import RecordingRow
+from gateway.crypto.chunked import Buffer
 from gateway.crypto.errors import CryptoError
 from gateway.database import Database
 from gateway.keyring import Keyring
@@ -125,7 +126,7 @@ class PlaybackService:
         self._bell = bell
         self._heads = Heads()
 
-    async def open(self, recording: RecordingRow, *, start: int, length: int) -> AsyncIterator[bytes]:
+    async def open(self, recording: RecordingRow, *, start: int, length: int) -> AsyncIterator[Buffer]:
         """
         Yield *length* bytes of the recording's plaintext from *start*, verified, in slabs.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.base.secret import Secret
-from gateway.crypto.chunked import CHUNK_SIZE, MESSAGE_HEADER_SIZE, SEALED_CHUNK_SIZE, Opener
+from gateway.crypto.chunked import CHUNK_SIZE, MESSAGE_HEADER_SIZE, SEALED_CHUNK_SIZE, Buffer, Opener
 from gateway.crypto.errors import Truncated
 from gateway.crypto.preamble import PREAMBLE_SIZE
 from gateway.spool.files import SLAB, read_slabs
@@ -47,7 +47,7 @@ def open_piece(path: Path, key: Secret) -> tuple[Opener, bytes]:
     return Opener(key, preamble, head[PREAMBLE_SIZE:]), preamble
 
 
-def read_plaintext(path: Path, key: Secret, piece: StoredPiece) -> Iterator[bytes]:
+def read_plaintext(path: Path, key: Secret, piece: StoredPiece) -> Iterator[Buffer]:
     """
     Yield the piece's plaintext in slabs, each verified. Blocks.
 

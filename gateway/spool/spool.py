@@ -14,7 +14,7 @@ from typing import Final, Self, TypeVar
 from gateway.base.ids import RecordingId
 from gateway.base.secret import Secret
 from gateway.base.threads import run_to_end
-from gateway.crypto.chunked import COMMITMENT_SIZE, MESSAGE_HEADER_SIZE, SALT_SIZE
+from gateway.crypto.chunked import COMMITMENT_SIZE, MESSAGE_HEADER_SIZE, SALT_SIZE, Buffer
 from gateway.crypto.errors import CryptoError
 from gateway.crypto.pieces import measure_piece
 from gateway.crypto.preamble import PREAMBLE_SIZE, Preamble
@@ -283,7 +283,7 @@ def _verified_length(path: Path, identity: Preamble, key: Secret) -> SettledPiec
 def _merge(
     sources: Sequence[tuple[Path, StoredPiece]], target: Path, identity: Preamble, key: Secret
 ) -> bytes:
-    def plaintext() -> Iterator[bytes]:
+    def plaintext() -> Iterator[Buffer]:
         for path, piece in sources:
             yield from read_plaintext(path, key, piece)
 

@@ -37,4 +37,4 @@ async def open_blob(sealed: bytes, keys_of: DataDirectory) -> bytes | None:
     finally:
         await database.close()
     opener = Opener(subkey(leaf, "audio"), context, message[:MESSAGE_HEADER_SIZE])
-    return opener.open_chunks(0, message[MESSAGE_HEADER_SIZE:], ends_message=True)
+    return bytes(opener.open_chunks(0, message[MESSAGE_HEADER_SIZE:], ends_message=True))

@@ -17,7 +17,7 @@ def seal_message(key: Secret, context: bytes, plaintext: bytes, *, salt: bytes |
 
 def open_message(key: Secret, context: bytes, message: bytes) -> bytes:
     opener = Opener(key, context, message[:MESSAGE_HEADER_SIZE])
-    return opener.open_chunks(0, message[MESSAGE_HEADER_SIZE:], ends_message=True)
+    return bytes(opener.open_chunks(0, message[MESSAGE_HEADER_SIZE:], ends_message=True))
 
 
 def seal_blob(key: Secret, preamble: Preamble, plaintext: bytes, *, salt: bytes | None = None) -> bytes:

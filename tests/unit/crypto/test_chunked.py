@@ -165,6 +165,21 @@ class TestOpener:
             Opener(KEY, CONTEXT, self.HEADER).open_chunks(0, damaged, ends_message=True)
         assert 1 == caught.value.chunk
 
+    def test_nothing_of_damaged_chunks_is_left_where_they_were_opened(self) -> None:
+        damaged = bytearray(self.CHUNKS)
+        damaged[-1] ^= 1
+        out = bytearray(b"\xff" * (2 * CHUNK_SIZE + 3 + 1))
+        with pytest.raises(DamagedChunk):
+            Opener(KEY, CONTEXT, self.HEADER).open_into(0, damaged, out, ends_message=True)
+        # What lies behind was not for them.
+        assert bytes(2 * CHUNK_SIZE + 3) + b"\xff" == out
+
+    def test_chunks_that_do_not_fit_are_not_opened(self) -> None:
+        out = bytearray(b"\xff" * (2 * CHUNK_SIZE + 2))
+        with pytest.raises(ValueError, match="do not fit"):
+            Opener(KEY, CONTEXT, self.HEADER).open_into(0, self.CHUNKS, out, ends_message=True)
+        assert b"\xff" * len(out) == out
+
     def test_numbers_below_zero_are_a_mistake(self) -> None:
         with pytest.raises(ValueError, match="numbered"):
             Opener(KEY, CONTEXT, self.HEADER).open_chunks(-1, self.CHUNKS, ends_message=True)
