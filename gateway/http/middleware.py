@@ -10,6 +10,7 @@ from aiohttp.typedefs import Middleware
 
 from gateway.base.clock import Clock
 from gateway.http import tus
+from gateway.http.bodies import leave_body
 from gateway.http.context import context_of
 from gateway.http.problems import problem, problem_of
 from gateway.http.uploads import COLLECTION
@@ -66,6 +67,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = problem(error.status, "http", error.reason)
     except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a problem and the log gets it all
         response = problem_of(error)
+    leave_body(request, response)
     if request.path.startswith(COLLECTION) and not response.prepared:
         response.headers.setdefault("Tus-Resumable", tus.VERSION)
     if not response.prepared:

@@ -2,20 +2,20 @@
 ``/v1/uploads``: tus 1.0.0 on the wire.
 """
 
-import asyncio
 from collections.abc import Mapping
 
 import structlog
-from aiohttp import StreamReader, web
+from aiohttp import web
 
 from gateway.base.errors import GatewayError
 from gateway.catalog.uploads import Upload
 from gateway.catalog.users import User
 from gateway.http import tus
 from gateway.http.audio import send_audio
+from gateway.http.bodies import RequestBody
 from gateway.http.context import Context, authenticated, context_of, path_id
 from gateway.http.problems import problem, problem_of
-from gateway.services.bodies import Append, BodyCut
+from gateway.services.bodies import Append
 from gateway.services.details import details_from_metadata
 from gateway.services.errors import ChecksumMismatch, InvalidField, NotFound
 from gateway.services.holders import BodyIdle
@@ -24,49 +24,6 @@ from gateway.services.whole_uploads import Unfinished
 log = structlog.get_logger()
 
 COLLECTION = "/v1/uploads"
-
-
-class RequestBody:
-    """
-    A request's body, as the upload service reads it.
-    """
-
-    def __init__(self, request: web.Request) -> None:
-        self._content: StreamReader = request.content
-        self._writer = request.writer
-        self._is_held_back = request.headers.get("Expect", "").lower() == "100-continue"
-
-    async def read(self) -> bytes:
-        """
-        Return what has come, waiting for the first byte of it.
-
-        Raises:
-            BodyCut: the connection is gone, and everything that came before has been returned.
-        """
-        try:
-            if self._is_held_back:
-                self._is_held_back = False
-                await self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                # Of the answer nothing has gone out yet.
-                self._writer.output_size = 0
-            return await self._content.readany()
-        except asyncio.CancelledError:
-            raise
-        except Exception as error:
-            if left := self._take_left():
-                return left
-            raise BodyCut from error
-
-    def _take_left(self) -> bytes:
-        """
-        Return bytes that had come when the connection broke.
-
-        aiohttp's reader refuses to give them once it holds an exception; they were received, so they are kept.
-        """
-        buffer = self._content._buffer  # noqa: SLF001 - there is no public way; a test watches it
-        buffered = b"".join(buffer)
-        buffer.clear()
-        return buffered
 
 
 async def hold_back(request: web.Request) -> None:

@@ -5,7 +5,9 @@ What a request brings to an upload: its body, piece by piece, and what it says a
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.crypto.chunked import Buffer
 from gateway.services.errors import LengthConflict, OffsetMismatch, TooLong
+from gateway.spool import Source
 
 
 class BodyCut(Exception):
@@ -14,10 +16,52 @@ class BodyCut(Exception):
     """
 
 
+class BodySource(Source, Protocol):
+    """
+    The rest of one request's bytes, for a thread to take.
+
+    Attributes:
+        missing: how many are still to come.
+    """
+
+    missing: int
+
+    async def readable(self, *, idle_timeout_s: float) -> None:
+        """
+        Wait until there is something worth fetching, or nothing more will come.
+
+        Fewer bytes than that are fetched some times within *idle_timeout_s*.
+        """
+        ...
+
+    def hurry(self) -> None:
+        """
+        From now on have anything fetched.
+        """
+        ...
+
+    def close(self) -> None:
+        """
+        Let go; nothing is taken any more.
+        """
+        ...
+
+
 class Body(Protocol):
     """
     The bytes of one request.
     """
+
+    async def source(self) -> BodySource | None:
+        """
+        Return what takes the rest of a long body; None where that can't be had. Asked for before anything is read.
+
+        With a source `read` gives only what had come before.
+
+        Raises:
+            BodyCut: the sender has gone.
+        """
+        ...
 
     async def read(self) -> bytes:
         """
@@ -34,7 +78,7 @@ class RunningHash(Protocol):
     A hash that is fed.
     """
 
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: Buffer, /) -> None: ...
     def digest(self) -> bytes: ...
 
 

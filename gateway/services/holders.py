@@ -7,7 +7,7 @@ If it does not answer in time it is passed by: the fence in the catalog keeps it
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
@@ -41,6 +41,7 @@ class Holder:
     def __init__(self) -> None:
         self._lets_go_at: float | None = None
         self._waiting: asyncio.Timeout | None = None
+        self._on_asked: Callable[[], None] = lambda: None
         self.released = asyncio.Event()
 
     def request_release(self) -> None:
@@ -53,8 +54,17 @@ class Holder:
         now = asyncio.get_running_loop().time()
         if self._lets_go_at is None:
             self._lets_go_at = now + LONGEST_GRACE_S
+            self._on_asked()
             if self._waiting is not None:
                 self._waiting.reschedule(now + GRACE_S)
+
+    def when_asked(self, hurry: Callable[[], None]) -> None:
+        """
+        Call *hurry* as soon as the holder is asked to let go.
+        """
+        self._on_asked = hurry
+        if self._lets_go_at is not None:
+            hurry()
 
     async def read(self, awaitable: Awaitable[T], *, idle_timeout_s: float) -> T:
         """

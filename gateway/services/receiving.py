@@ -3,9 +3,10 @@ Taking a request's body into the spool, and making durable what came of it, what
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
-from gateway.services.bodies import Append, BodyCut
+from gateway.services.bodies import Append, BodyCut, BodySource, RunningHash
 from gateway.services.errors import ChecksumMismatch, OutOfRoom, Superseded, TooLong
 from gateway.services.holders import BodyIdle, Holder, LetGo
 from gateway.spool import PieceWriter, SettledPiece, Spool, SpoolFailed, SpoolFull
@@ -33,12 +34,16 @@ async def receive(
     """
     running = None if request.checksum is None else request.checksum.start()
     try:
+        source = await request.body.source()
+        writer.is_direct = source is not None
         while data := await holder.read(request.body.read(), idle_timeout_s=idle_timeout_s):
             if received + writer.length + len(data) > limit:
                 raise TooLong(f"with this body the upload would pass {limit} bytes", limit=limit)
             if running is not None:
                 running.update(data)
             await writer.write(data)
+        if source is not None:
+            await _drain(holder, writer, source, running, idle_timeout_s=idle_timeout_s)
     except TooLong as error:
         return Ending(error, keeps=False)
     except LetGo:
@@ -50,6 +55,43 @@ async def receive(
     if request.checksum is not None and running is not None and not request.checksum.matches(running):
         return Ending(ChecksumMismatch("the body does not have the promised checksum"), keeps=False)
     return Ending()
+
+
+async def _drain(
+    holder: Holder,
+    writer: PieceWriter,
+    source: BodySource,
+    running: RunningHash | None,
+    *,
+    idle_timeout_s: float,
+) -> None:
+    """
+    Have all of *source* taken, or what there is of it when somebody else wants the upload or nothing comes any more.
+
+    How much it will be was checked before: it is as much as the request said.
+    """
+
+    async def take() -> None:
+        if await writer.take(source, on_bytes=None if running is None else running.update) and source.missing:
+            raise BodyCut
+
+    holder.when_asked(source.hurry)
+    try:
+        while source.missing:
+            try:
+                await holder.read(
+                    source.readable(idle_timeout_s=idle_timeout_s), idle_timeout_s=idle_timeout_s
+                )
+            except (LetGo, BodyIdle, asyncio.CancelledError) as error:
+                # What is in the socket was received, so it is kept.
+                with suppress(BodyCut):
+                    await take()
+                if source.missing or isinstance(error, asyncio.CancelledError):
+                    raise
+            else:
+                await take()
+    finally:
+        source.close()
 
 
 def _broken_off(request: Append, error: BaseException) -> Ending:

@@ -8,12 +8,13 @@ The catalog says which files count; a file that it does not know is left over fr
 from gateway.spool.errors import PieceMissing, SpoolFailed, SpoolFull
 from gateway.spool.pieces import SettledPiece, StoredPiece
 from gateway.spool.spool import Spool, SpoolBlob
-from gateway.spool.writer import PieceWriter
+from gateway.spool.writer import PieceWriter, Source
 
 __all__ = [
     "PieceMissing",
     "PieceWriter",
     "SettledPiece",
+    "Source",
     "Spool",
     "SpoolBlob",
     "SpoolFailed",

@@ -6,39 +6,71 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from gateway.base.secret import Secret
 from gateway.crypto.chunked import CHUNK_SIZE, SEALED_CHUNK_SIZE, Sealer
 from gateway.spool.errors import SpoolFull, from_os_error
 from gateway.spool.files import SLAB, sync_directory, write_all
 from gateway.spool.pieces import SettledPiece
+from gateway.spool.sealed_file import SealedFile
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 Run = Callable[..., Awaitable[Any]]
 
+_BURST: Final = 8 * 1024 * 1024
+"""The most that a thread takes of one body before others have their turn."""
+_PATIENCE_S: Final = 0.002
+"""How long a thread waits for more of a body before it leaves that to the event loop."""
 
-class _SealedSlab(threading.local):
+
+class Source(Protocol):
     """
-    One output buffer per thread, instead of one per upload.
+    Where a thread takes a body's bytes from.
+    """
+
+    missing: int
+    """How many bytes are still to come."""
+
+    def read_into(self, buffer: memoryview) -> int | None:
+        """
+        Read what is there; return how many bytes that was, 0 where there will be none any more, None where none are there yet.
+        """
+        ...
+
+    def wait(self, seconds: float) -> bool:
+        """
+        Wait so long for more to read at once; tell whether it came. Blocks.
+        """
+        ...
+
+
+class _PlainSlab(threading.local):
+    """
+    Where a thread receives plaintext: one buffer per thread, which holds none once it was lent.
     """
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._memory = bytearray(SLAB)
 
-    def of(self, size: int) -> memoryview:
+    @contextmanager
+    def lent(self) -> Iterator[memoryview]:
         """
-        Return a buffer of at least *size* bytes.
+        Lend the buffer, and wipe it after.
         """
-        if len(self._buffer) < size:
-            self._buffer = bytearray(size)
-        return memoryview(self._buffer)
+        with memoryview(self._memory) as view:
+            try:
+                yield view
+            finally:
+                view[:] = _ZEROS
 
 
-_sealed_slab = _SealedSlab()
+_ZEROS: Final = bytes(SLAB)
+_plain_slab = _PlainSlab()
 
 
 class PieceWriter:
@@ -72,10 +104,10 @@ class PieceWriter:
         self._in_flight: asyncio.Future[None] | None = None
         self._rest = b""
         """What came after the last whole chunk; the threads' alone."""
-        self._sealer: Sealer | None = None
-        self._fd = -1
-        self._whole_chunks = 0
+        self._file: SealedFile | None = None
         self._has_failed = False
+        self.is_direct = False
+        """Whether the file is written past the page cache: so much is to come that it pays. Set before anything came."""
         self.length = 0
         """Plaintext bytes taken so far."""
 
@@ -93,6 +125,19 @@ class PieceWriter:
         if self._gathered_size >= SLAB:
             await self._landed()
             self._in_flight = asyncio.ensure_future(self._run(self._write_slab, self._taken()))
+
+    async def take(self, source: Source, *, on_bytes: Callable[[memoryview], object] | None = None) -> bool:
+        """
+        Take what *source* has at once, received, sealed and written by one thread; tell whether it will have no more.
+
+        That may be everything, or what fits into one turn, or nothing. *on_bytes* is shown each byte, in the thread.
+
+        Raises:
+            SpoolFull, SpoolFailed: what came could not be written; go on with `salvage` or `discard`.
+        """
+        self._require_health()
+        await self._landed()
+        return await self._run(self._take, self._taken(), source, on_bytes)  # type: ignore[no-any-return]
 
     async def finish(self) -> SettledPiece | None:
         """
@@ -156,24 +201,54 @@ class PieceWriter:
             in_flight.exception()
 
     def _write_slab(self, gathered: list[bytes]) -> None:
-        try:
-            self._open(gathered)
-            self._rest = self._seal_and_write(b"".join([self._rest, *gathered]))
-        except SpoolFull:
-            self._has_failed = True
-            raise
-        except OSError as error:
-            # What was sealed is never sealed again: its nonces are spent.
-            self._has_failed = True
-            raise from_os_error(error) from error
+        with self._failing():
+            self._check_room(sum(map(len, gathered)))
+            self._rest = self._append(b"".join([self._rest, *gathered]))
+
+    def _take(
+        self, gathered: list[bytes], source: Source, on_bytes: Callable[[memoryview], object] | None
+    ) -> bool:
+        most = min(source.missing, _BURST)
+        with self._failing(), _plain_slab.lent() as slab:
+            self._check_room(most + sum(map(len, gathered)))
+            rest = self._append(b"".join([self._rest, *gathered]))
+            filled = len(rest)
+            slab[:filled] = rest
+            is_over = False
+            while most and not is_over:
+                size = source.read_into(slab[filled : min(SLAB, filled + most)])
+                if size is None:
+                    if source.wait(_PATIENCE_S):
+                        continue
+                    break
+                if on_bytes is not None:
+                    on_bytes(slab[filled : filled + size])
+                is_over = size == 0
+                most -= size
+                filled += size
+                self.length += size
+                if filled == SLAB:
+                    filled = 0
+                    self._append_whole(slab[:SLAB])
+            whole = filled - filled % CHUNK_SIZE
+            self._append_whole(slab[:whole])
+            self._rest = bytes(slab[whole:filled])
+            return is_over
 
     def _write_end(self, gathered: list[bytes]) -> None:
-        try:
-            self._open(gathered)
-            rest = self._seal_and_write(b"".join([self._rest, *gathered]))
-            assert self._sealer is not None
-            write_all(self._fd, memoryview(self._sealer.finish(rest)))
+        with self._failing():
+            self._check_room(sum(map(len, gathered)))
+            rest = self._append(b"".join([self._rest, *gathered]))
+            self._opened().end(rest)
             self._sync()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        """
+        Have a failure remembered, and told as the spool's.
+        """
+        try:
+            yield
         except SpoolFull:
             self._has_failed = True
             raise
@@ -181,37 +256,32 @@ class PieceWriter:
             self._has_failed = True
             raise from_os_error(error) from error
 
-    def _open(self, gathered: list[bytes]) -> None:
-        self._check_room(sum(map(len, gathered)))
-        if self._sealer is not None:
-            return
-        self._fd = os.open(self._path, _NEW_FILE, 0o600)
-        self._sealer = Sealer(self._key, self._preamble)
-        write_all(self._fd, memoryview(self._preamble + self._sealer.header))
-
-    def _seal_and_write(self, plaintext: bytes) -> bytes:
+    def _append(self, plaintext: bytes) -> bytes:
         """
         Write the whole chunks of *plaintext*, and return the rest of it.
         """
-        assert self._sealer is not None
-        chunks = len(plaintext) // CHUNK_SIZE
-        whole = chunks * CHUNK_SIZE
-        if chunks:
-            with _sealed_slab.of(chunks * SEALED_CHUNK_SIZE) as sealed:
-                size = self._sealer.seal_into(memoryview(plaintext)[:whole], sealed)
-                write_all(self._fd, sealed[:size])
-            self._whole_chunks += chunks
+        whole = len(plaintext) - len(plaintext) % CHUNK_SIZE
+        self._append_whole(memoryview(plaintext)[:whole])
         return plaintext[whole:]
 
+    def _append_whole(self, plaintext: memoryview) -> None:
+        if plaintext:
+            self._opened().append(plaintext)
+
+    def _opened(self) -> SealedFile:
+        if self._file is None:
+            self._file = SealedFile(self._path, self._preamble, self._key, is_direct=self.is_direct)
+        return self._file
+
     def _keep_whole_chunks(self) -> SettledPiece | None:
-        if self._fd < 0 or self._whole_chunks == 0:
+        if self._file is None or (chunks := self._file.keep_whole_chunks()) == 0:
             return None
         try:
             # What lies behind the last whole chunk stays and is never read: someone else may be counting it already.
             self._sync()
         except OSError:
             return None
-        return SettledPiece(self._whole_chunks * CHUNK_SIZE, is_ended=False)
+        return SettledPiece(chunks * CHUNK_SIZE, is_ended=False)
 
     def _sync(self) -> None:
         """
@@ -219,8 +289,9 @@ class PieceWriter:
 
         An fsync that failed may have dropped what it could not write, and the next one reports success.
         """
+        assert self._file is not None
         try:
-            os.fsync(self._fd)
+            self._file.sync()
         finally:
             self._close()
         self._sync_names()
@@ -230,9 +301,9 @@ class PieceWriter:
         self._path.unlink(missing_ok=True)
 
     def _close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def write_message(path: Path, preamble: bytes, key: Secret, plaintext: Any) -> bytes:

@@ -158,6 +158,9 @@ class EndlessBody:
         self._content = content
         self.is_waited_for = asyncio.Event()
 
+    async def source(self) -> None:
+        return None
+
     async def read(self) -> bytes:
         content, self._content = self._content, b""
         if not content:

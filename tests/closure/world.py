@@ -113,6 +113,9 @@ class Body:
     def __init__(self, content: bytes) -> None:
         self._content = content
 
+    async def source(self) -> None:
+        return None
+
     async def read(self) -> bytes:
         content, self._content = self._content, b""
         return content

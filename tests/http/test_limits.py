@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.spool import writer
-from gateway.spool.files import SLAB, write_all
+from gateway.spool.files import SLAB
 from tests.conftest import DatabaseUrls
 from tests.http.phone import Answer, Phone, checksum_of, metadata_of, speech, spool_files
 from tests.support.clock import FakeClock
@@ -226,13 +225,15 @@ async def test_a_disk_that_is_full_at_the_last_chunk_keeps_those_before(
         phone = await Phone.of_new_user(gateway)
         upload = await phone.begin(len(content))
 
-        def full(fd: int, data: memoryview) -> None:
+        write = os.write
+
+        def full(fd: int, data: memoryview) -> int:
             if 100 < len(data) < 16400:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            write_all(fd, data)
+            return write(fd, data)
 
         with monkeypatch.context() as patched:
-            patched.setattr(writer, "write_all", full)
+            patched.setattr(os, "write", full)
             assert_no_room(await phone.patch(upload, 0, content))
 
         kept = await phone.offset_of(upload)

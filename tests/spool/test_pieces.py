@@ -28,7 +28,7 @@ from gateway.spool import (
     StoredPiece,
 )
 from gateway.spool import writer as writer_module
-from gateway.spool.files import SLAB, write_all
+from gateway.spool.files import SLAB
 from tests.http.phone import speech
 
 ID = RecordingId(uuid.UUID(int=7))
@@ -332,26 +332,28 @@ async def test_a_spool_that_is_full_keeps_the_chunks_before(tmp_path: Path) -> N
     ],
     ids=["no space", "quota", "too big", "broken"],
 )
-async def test_a_write_that_fails_half_way_counts_no_chunk_of_it(
+async def test_of_a_write_that_fails_half_way_the_whole_chunks_count(
     spool: Spool, monkeypatch: pytest.MonkeyPatch, number: int, fault: type[Exception]
 ) -> None:
     content = speech(3 * SLAB)
+    write = os.write
 
-    def half(fd: int, data: memoryview) -> None:
-        if os.fstat(fd).st_size > SLAB:
-            write_all(fd, data[: len(data) // 2 + 5])
+    def half(fd: int, data: memoryview) -> int:
+        size = os.fstat(fd).st_size
+        if size > SLAB + SLAB // 2:
             raise OSError(number, os.strerror(number))
-        write_all(fd, data)
+        return write(fd, data[: len(data) // 2 + 5] if size > SLAB else data)
 
     writer = spool.begin_piece(IDENTITY, 1, KEY)
     with monkeypatch.context() as patched:
-        patched.setattr(writer_module, "write_all", half)
+        patched.setattr(os, "write", half)
         with pytest.raises(fault):
             await write_slabs(writer, content)
 
-    assert SettledPiece(SLAB, is_ended=False) == await writer.salvage()
-    rest = await written(spool, content[SLAB:], 2)
-    assert content == await read_back(spool, StoredPiece(1, SLAB, is_ended=False), rest)
+    kept = SLAB + SLAB // 2
+    assert SettledPiece(kept, is_ended=False) == await writer.salvage()
+    rest = await written(spool, content[kept:], 2)
+    assert content == await read_back(spool, StoredPiece(1, kept, is_ended=False), rest)
 
 
 async def test_a_merge_that_finds_no_room_leaves_the_pieces(
