@@ -78,7 +78,10 @@ class LocalBackend:
             async with aclosing(self._pieces(blob, await self._call(blob.open))) as pieces:
                 yield pieces
         finally:
-            await self._close_file(blob)
+            if blob.is_open:
+                await self._close_file(blob)
+            else:
+                self._open_files.discard(blob)
 
     async def stat(self, ref: BlobRef) -> BlobStat:
         return await self._call(partial(self._folder.stat, ref.key))
@@ -141,7 +144,7 @@ class LocalBackend:
     async def _pieces(self, blob: OpenBlob, piece: bytes) -> AsyncGenerator[bytes, None]:
         while piece:
             yield piece
-            piece = await self._call(blob.next_piece)
+            piece = await self._call(blob.next_piece) if blob.is_open else b""
 
     async def _close_file(self, file: IncomingFile | OpenBlob) -> None:
         try:
