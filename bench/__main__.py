@@ -5,6 +5,7 @@
 import asyncio
 import sys
 
+from bench.deletes import measure_deletes
 from bench.memory import measure_memory
 from bench.placing import measure_placing
 from bench.side_by_side import measure_side_by_side
@@ -15,6 +16,7 @@ BENCHMARKS = {
     "memory": measure_memory,
     "placing": measure_placing,
     "stalls": measure_stalls,
+    "deletes": measure_deletes,
 }
 
 

@@ -191,6 +191,7 @@ async def open_gateway(
         )
         checks = CheckService(catalog, keyring, places, copies, clock, bell)
         erasure = ErasureService(catalog, keyring, purging, places, reads, clock, bell)
+        stack.push_async_callback(erasure.close)
         holders = Holders(handover_timeout_s=settings.uploads.handover_timeout_s)
         expiry = UploadExpiry(catalog, holders, clock, bell, settings.uploads)
         new = NewUploads(keyring, UnusedLeaves(catalog, keyring), spool, clock, settings.uploads)

@@ -101,16 +101,22 @@ async def get_recording(connection: Connection, recording_id: RecordingId) -> Re
 
 # Made once: a statement remembers what it was compiled to.
 _RECORDINGS: Final = select(recordings).where(recordings.c.id.in_(bindparam("ids", expanding=True)))
+# In one order, or two that lock several would wait for each other.
+_LOCKED_RECORDINGS: Final = _RECORDINGS.order_by(recordings.c.id).with_for_update()
 
 
 async def get_recordings(
-    connection: Connection, recording_ids: Collection[RecordingId]
+    connection: Connection, recording_ids: Collection[RecordingId], *, lock: bool = False
 ) -> dict[RecordingId, RecordingRow]:
     """
     Return those of the recordings, or their tombstones, that there are.
+
+    Args:
+        lock: hold their rows until the transaction ends.
     """
     ids = {"ids": [str(wanted) for wanted in recording_ids]}
-    rows = [RecordingRow.from_row(row) for row in await connection.execute(_RECORDINGS, ids)]
+    query = _LOCKED_RECORDINGS if lock else _RECORDINGS
+    rows = [RecordingRow.from_row(row) for row in await connection.execute(query, ids)]
     return {row.id: row for row in rows}
 
 
@@ -215,16 +221,20 @@ _COMMITTED: Final = (
 )
 
 
-async def bury_recording(connection: Connection, recording_id: RecordingId, *, at: int) -> bool:
+async def bury_recordings(connection: Connection, recording_ids: Collection[RecordingId], *, at: int) -> None:
     """
-    Turn a live recording into its tombstone; tell whether this call did it.
+    Turn live recordings into their tombstones; those that are tombstones already stay as they are.
     """
-    result = await connection.execute(
-        update(recordings)
-        .where(recordings.c.id == str(recording_id), recordings.c.state == "live")
-        .values(state="erased", details=None, revoked_at=at)
+    await connection.execute(
+        _BURIAL, {"ids": [str(recording_id) for recording_id in recording_ids], "time": at}
     )
-    return result.rowcount == 1
+
+
+_BURIAL: Final = (
+    update(recordings)
+    .where(recordings.c.id.in_(bindparam("ids", expanding=True)), recordings.c.state == "live")
+    .values(state="erased", details=None, revoked_at=bindparam("time"))
+)
 
 
 async def bury_recordings_of(connection: Connection, user_id: UserId, *, at: int) -> int:

@@ -265,15 +265,18 @@ async def end_upload(connection: Connection, upload_id: RecordingId, state: str,
     return result.rowcount == 1
 
 
-async def bury_finished_upload(connection: Connection, upload_id: RecordingId) -> None:
+async def bury_finished_uploads(connection: Connection, upload_ids: Collection[RecordingId]) -> None:
     """
-    End the resource of a finished upload whose recording is being erased.
+    End the resources of finished uploads whose recordings are being erased.
     """
-    await connection.execute(
-        update(uploads)
-        .where(uploads.c.id == str(upload_id), uploads.c.state == "complete")
-        .values(state="terminated", idempotency_hash=None)
-    )
+    await connection.execute(_BURIAL, {"ids": [str(upload_id) for upload_id in upload_ids]})
+
+
+_BURIAL: Final = (
+    update(uploads)
+    .where(uploads.c.id.in_(bindparam("ids", expanding=True)), uploads.c.state == "complete")
+    .values(state="terminated", idempotency_hash=None)
+)
 
 
 async def bury_finished_uploads_of(connection: Connection, user_id: UserId) -> None:

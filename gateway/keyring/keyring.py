@@ -2,7 +2,8 @@
 The keyring: what the rest of the gateway knows of keys.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Collection, Sequence
 from typing import Self
 
 from gateway.base.clock import Clock
@@ -207,6 +208,17 @@ class Keyring:
         state = await self._tree.state(slot)
         return {index: leaf for index, leaf in state.leaves(indexes) if leaf is not None}
 
+    async def leaf_of_each(self, slots: Collection[KeySlot], index: LeafIndex) -> dict[KeySlot, Secret]:
+        """
+        Derive the key at *index* of each of *slots*; slots and leaves that were shredded are absent from the answer.
+
+        Raises:
+            UnknownSlot: there is no such user.
+        """
+        states = await self._tree.states(slots)
+        leaves = ((slot, next(state.leaves([index]))[1]) for slot, state in states.items())
+        return {slot: leaf for slot, leaf in leaves if leaf is not None}
+
     async def shred(self, request: ShredRequest) -> Receipt:
         """
         Make the keys of *request* underivable for good, and return the receipt once that is final.
@@ -222,15 +234,36 @@ class Keyring:
             RootStoreError: the root store failed.
             ShredRefused: this keyring is attached, or closed.
         """
+        [answer] = await self.shred_all([request])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def shred_all(self, requests: Sequence[ShredRequest]) -> list[Receipt | Exception]:
+        """
+        Shred each of *requests* as `shred` does, together; return for each, in their order, its receipt or its error.
+
+        Raises:
+            ShredRefused: this keyring is attached.
+        """
         if not self._may_shred:
             raise ShredRefused("a keyring that is attached beside the daemon's does not shred")
         async with self._database.read() as connection:
-            entry = (await find_entries(connection, [request.subject_id])).get(request.subject_id)
-            if entry is not None:
-                entry.refuse_other_leaves(request)
-                if entry.receipt is not None:
-                    return (await find_receipts(connection, [entry.receipt]))[entry.receipt]
-        return await self._group_commit.submit(request)
+            entries = await find_entries(connection, [request.subject_id for request in requests])
+            numbers = [entry.receipt for entry in entries.values() if entry.receipt is not None]
+            receipts = await find_receipts(connection, numbers) if numbers else {}
+
+        async def answer(request: ShredRequest) -> Receipt | Exception:
+            try:
+                if (entry := entries.get(request.subject_id)) is not None:
+                    entry.refuse_other_leaves(request)
+                    if entry.receipt is not None:
+                        return receipts[entry.receipt]
+                return await self._group_commit.submit(request)
+            except Exception as error:  # noqa: BLE001 - it is handed to whoever asked for this one
+                return error
+
+        return await asyncio.gather(*[answer(request) for request in requests])
 
     async def receipts_of(self, subject_id: str) -> list[Receipt]:
         """

@@ -8,7 +8,7 @@ Receipts are numbered without gaps, in the order in which they are chained.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Row, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,6 +18,21 @@ from gateway.keyring.errors import ShredConflict
 from gateway.keyring.receipts import Receipt, placements_document
 from gateway.keyring.requests import PurgeState, ShreddedEntry, ShredRequest
 from gateway.keyring.tables import receipts, shredding_log
+
+# Made once: a statement remembers what it was compiled to.
+_ENTRIES: Final = select(shredding_log).where(
+    shredding_log.c.subject_id.in_(bindparam("subject_ids", expanding=True))
+)
+_UNFINISHED: Final = (
+    select(shredding_log)
+    .where(shredding_log.c.receipt.is_(None))
+    .order_by(shredding_log.c.epoch, shredding_log.c.ordinal)
+)
+_LAST_RECEIPT: Final = select(receipts).order_by(receipts.c.sequence.desc()).limit(1)
+_RECEIPTS_OF: Final = (
+    select(receipts).where(receipts.c.subject_id == bindparam("subject_id")).order_by(receipts.c.sequence)
+)
+_RECEIPTS: Final = select(receipts).where(receipts.c.sequence.in_(bindparam("sequences", expanding=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +100,7 @@ async def find_entries(connection: AsyncConnection, subject_ids: Sequence[str]) 
     """
     Return the entries of *subject_ids*, those that exist.
     """
-    found = await connection.execute(select(shredding_log).where(shredding_log.c.subject_id.in_(subject_ids)))
+    found = await connection.execute(_ENTRIES, {"subject_ids": list(subject_ids)})
     return {row.subject_id: _entry(row) for row in found}
 
 
@@ -93,11 +108,7 @@ async def find_unfinished(connection: AsyncConnection) -> list[LogEntry]:
     """
     Return the entries without a receipt, in the order in which they will get theirs.
     """
-    found = await connection.execute(
-        select(shredding_log)
-        .where(shredding_log.c.receipt.is_(None))
-        .order_by(shredding_log.c.epoch, shredding_log.c.ordinal)
-    )
+    found = await connection.execute(_UNFINISHED)
     return [_entry(row) for row in found]
 
 
@@ -129,7 +140,7 @@ async def find_last_receipt(connection: AsyncConnection) -> Receipt | None:
     """
     Return the end of the chain; with the head locked, it stays the end until this commit.
     """
-    found = await connection.execute(select(receipts).order_by(receipts.c.sequence.desc()).limit(1))
+    found = await connection.execute(_LAST_RECEIPT)
     row = found.one_or_none()
     return None if row is None else _receipt(row)
 
@@ -138,9 +149,7 @@ async def find_receipts_of(connection: AsyncConnection, subject_id: str) -> list
     """
     Return what was signed about a subject, oldest first.
     """
-    found = await connection.execute(
-        select(receipts).where(receipts.c.subject_id == subject_id).order_by(receipts.c.sequence)
-    )
+    found = await connection.execute(_RECEIPTS_OF, {"subject_id": subject_id})
     return [_receipt(row) for row in found]
 
 
@@ -148,7 +157,7 @@ async def find_receipts(connection: AsyncConnection, sequences: Sequence[int]) -
     """
     Return receipts by their numbers.
     """
-    found = await connection.execute(select(receipts).where(receipts.c.sequence.in_(sequences)))
+    found = await connection.execute(_RECEIPTS, {"sequences": list(sequences)})
     return {row.sequence: _receipt(row) for row in found}
 
 

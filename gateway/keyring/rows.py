@@ -72,7 +72,9 @@ async def read_epoch(connection: AsyncConnection) -> Epoch | None:
     return (await connection.execute(_EPOCH)).scalar_one_or_none()
 
 
+# Made once: a statement remembers what it was compiled to.
 _EPOCH: Final = select(tree_head.c.epoch)
+_STATES: Final = select(tree_states).where(tree_states.c.slot.in_(bindparam("slots", expanding=True)))
 
 
 async def insert_head(connection: AsyncConnection, head: Head) -> None:
@@ -135,7 +137,7 @@ async def read_states(connection: AsyncConnection, slots: Collection[int]) -> di
     """
     Return the states of *slots*, those that exist.
     """
-    found = await connection.execute(select(tree_states).where(tree_states.c.slot.in_(slots)))
+    found = await connection.execute(_STATES, {"slots": list(slots)})
     return {state_place(row.slot): SealedNode(state_place(row.slot), row.epoch, row.sealed) for row in found}
 
 

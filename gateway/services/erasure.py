@@ -7,36 +7,37 @@ Blobs are deleted last: what makes a recording unreadable is the end of its key.
 """
 
 import asyncio
-import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
 
 from gateway.api import BackendError
+from gateway.base.batches import Batches
 from gateway.base.clock import Clock
-from gateway.base.ids import USER_LEAF, KeySlot, LeafIndex, RecordingId, UserId
+from gateway.base.ids import KeySlot, RecordingId, UserId
 from gateway.catalog import markers, recordings, uploads, users
-from gateway.catalog.jobs import enqueue_job
+from gateway.catalog.jobs import enqueue_job, enqueue_jobs
 from gateway.catalog.links import end_links_of
 from gateway.catalog.moves import stop_moves_of
 from gateway.catalog.placements import placements_of
 from gateway.catalog.recordings import RecordingRow
 from gateway.catalog.routes import delete_route
-from gateway.crypto.keys import subkey
-from gateway.database import Connection, Database
-from gateway.keyring import Keyring, PurgeState, Receipt, ShreddedEntry, ShredRequest, subject_hash
-from gateway.keyring.errors import SlotShredded
+from gateway.database import Connection, Database, DatabaseUnavailable
+from gateway.keyring import Keyring, Receipt, ShreddedEntry, ShredRequest, subject_hash
 from gateway.services.errors import NotFound
 from gateway.services.places import HOME, Places
 from gateway.services.playback import LiveReads
 from gateway.services.purging import PurgeService
+from gateway.services.shredding import Shredding, request_of
 from gateway.services.work import WorkBell
 
 log = structlog.get_logger()
 
 _FOLLOWED: Final = "shredding-log"
 _LOG_BATCH: Final = 500
+_MOST_TOGETHER: Final = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,15 @@ class ErasureService:
         self._reads = reads
         self._clock = clock
         self._bell = bell
+        self._burials = Batches(self._bury_all, most=_MOST_TOGETHER, for_all=(DatabaseUnavailable,))
+        self._shredding = Shredding(catalog_db, keyring, purging, clock)
+
+    async def close(self) -> None:
+        """
+        Let what is being erased come to its end.
+        """
+        await self._burials.close()
+        await self._shredding.close()
 
     async def erase_recording(self, user_id: UserId, recording_id: RecordingId, *, wait_s: float) -> Erasure:
         """
@@ -91,24 +101,53 @@ class ErasureService:
         Raises:
             NotFound: there is no such recording, or it is another user's.
         """
-        async with self._catalog.write() as connection:
-            recording = await recordings.get_recording(connection, recording_id)
-            if recording is None or recording.user_id != user_id:
-                raise NotFound("there is no such recording")
-            is_new = await recordings.bury_recording(connection, recording_id, at=self._clock.now_ms())
-            if is_new:
-                await uploads.bury_finished_upload(connection, recording_id)
-                await enqueue_job(connection, "erase", str(recording_id))
-        self._reads.end_all_of(recording_id)
-        shredding = asyncio.ensure_future(self._shred_recording(recording_id))
+        is_new = await self._burials.submit((user_id, recording_id))
+        shredding = asyncio.ensure_future(self._shredding.shred(recording_id))
+        shredded = None
         try:
             async with asyncio.timeout(wait_s):
-                await asyncio.shield(shredding)
+                shredded = await asyncio.shield(shredding)
         except TimeoutError:
             # The job goes on with it; what it raises is the job's to report.
             shredding.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._bell.ring()
+        if is_new and shredded is not None and shredded.receipt is not None:
+            return Erasure(
+                subject_id=str(recording_id),
+                state="shredded",
+                revoked_at=shredded.recording.revoked_at,
+                salt=shredded.salt,
+                receipts=(shredded.receipt,),
+                is_new=True,
+            )
         return replace(await self.erasure_of(user_id, recording_id), is_new=is_new)
+
+    async def _bury_all(self, asked: Sequence[tuple[UserId, RecordingId]]) -> list[bool | Exception]:
+        """
+        Turn users' recordings into tombstones, each with the job that carries the rest through; tell which were live.
+        """
+        ids = {recording_id for _, recording_id in asked}
+        answers: list[bool | Exception] = []
+        async with self._catalog.write() as connection:
+            found = await recordings.get_recordings(connection, ids, lock=True)
+            wanted = [
+                recording_id for user_id, recording_id in asked if _is_of(user_id, found.get(recording_id))
+            ]
+            live = {recording_id for recording_id in wanted if found[recording_id].is_live}
+            if live:
+                await recordings.bury_recordings(connection, live, at=self._clock.now_ms())
+                await uploads.bury_finished_uploads(connection, live)
+                await enqueue_jobs(connection, "erase", [str(recording_id) for recording_id in live])
+        # Here and not where it was asked: whoever asked may have gone, and the tombstone stands all the same.
+        for recording_id in wanted:
+            self._reads.end_all_of(recording_id)
+        for user_id, recording_id in asked:
+            if not _is_of(user_id, found.get(recording_id)):
+                answers.append(NotFound("there is no such recording"))
+            else:
+                answers.append(recording_id in live)
+                live.discard(recording_id)  # Asked for twice at once: one of them has begun it.
+        return answers
 
     async def erasure_of(self, user_id: UserId, recording_id: RecordingId) -> Erasure:
         """
@@ -125,7 +164,7 @@ class ErasureService:
         state = "revoked"
         if receipts:
             state = "shredded" if recording.purged_at is None else "purged"
-        salt = await self._salt(recording.key_slot, str(recording_id))
+        salt = await self._shredding.salt(recording.key_slot, str(recording_id))
         return Erasure(
             subject_id=str(recording_id),
             state=state,
@@ -138,8 +177,8 @@ class ErasureService:
         """
         Carry a recording's erasure on: shred, and delete its blobs, or leave that to a job where clouds are asked.
         """
-        recording = await self._shred_recording(recording_id)
-        if recording is None or recording.purged_at is not None:
+        shredded = await self._shredding.shred(recording_id)
+        if shredded is None or shredded.recording.purged_at is not None:
             return
         async with self._catalog.read() as connection:
             where = await placements_of(connection, recording_id)
@@ -183,15 +222,19 @@ class ErasureService:
             upload = await uploads.get_upload(connection, upload_id)
         if upload is None or upload.state not in ("terminated", "expired"):
             return
-        now = self._clock.now_ms()
-        await self._shred(
-            subject_id=str(upload_id),
-            slot=upload.key_slot,
-            index=upload.leaf_index,
-            revoked_at=now,
-            commitment=None,
-            placements=(),
-        )
+        # Where there is no salt the whole account is shredded, this leaf with it.
+        if (salt := await self._shredding.salt(upload.key_slot, str(upload_id))) is not None:
+            await self._keyring.shred(
+                request_of(
+                    subject_id=str(upload_id),
+                    slot=upload.key_slot,
+                    index=upload.leaf_index,
+                    revoked_at=self._clock.now_ms(),
+                    commitment=None,
+                    placements=(),
+                    salt=salt,
+                )
+            )
         await self._purging.remove_blobs(upload_id)
 
     async def bury_account(self, user_id: UserId) -> bytes:
@@ -203,7 +246,7 @@ class ErasureService:
         """
         async with self._catalog.read() as connection:
             user = await users.get_user(connection, user_id)
-        salt = None if user is None else await self._salt(user.key_slot, user_id)
+        salt = None if user is None else await self._shredding.salt(user.key_slot, user_id)
         now = self._clock.now_ms()
         async with self._catalog.write() as connection:
             if salt is None or not await users.erase_user(connection, user_id, at=now):
@@ -253,7 +296,7 @@ class ErasureService:
                 user_id,
                 user.key_slot,
                 revoked_at=self._clock.now_ms() if at is None else at,
-                salt=await self._salt(user.key_slot, user_id),
+                salt=await self._shredding.salt(user.key_slot, user_id),
             )
             await self._purge_all_of(user_id)
         async with self._catalog.write() as connection:
@@ -314,61 +357,16 @@ class ErasureService:
         assert entry.first is not None
         assert entry.last is not None
         changed = 0
-        for recording_id in await recordings.find_live_by_leaves(
-            connection, entry.slot, entry.first, entry.last
-        ):
-            changed += await recordings.bury_recording(connection, recording_id, at=now)
-            await uploads.bury_finished_upload(connection, recording_id)
-            await enqueue_job(connection, "erase", str(recording_id))
+        live = await recordings.find_live_by_leaves(connection, entry.slot, entry.first, entry.last)
+        if live:
+            await recordings.bury_recordings(connection, live, at=now)
+            await uploads.bury_finished_uploads(connection, live)
+            await enqueue_jobs(connection, "erase", [str(recording_id) for recording_id in live])
+            changed += len(live)
         for upload_id in await uploads.find_open_by_leaves(connection, entry.slot, entry.first, entry.last):
             changed += await uploads.end_upload(connection, upload_id, "terminated", expires_at=now)
             await enqueue_job(connection, "discard", str(upload_id))
         return changed
-
-    async def _shred_recording(self, recording_id: RecordingId) -> RecordingRow | None:
-        """
-        Shred the leaf of a recording whose tombstone stands; return its row.
-        """
-        async with self._catalog.read() as connection:
-            recording = await recordings.get_recording(connection, recording_id)
-        if recording is None or recording.is_live:
-            return None
-        await self._shred(
-            subject_id=str(recording_id),
-            slot=recording.key_slot,
-            index=recording.leaf_index,
-            revoked_at=recording.revoked_at or self._clock.now_ms(),
-            commitment=recording.commitment,
-            placements=tuple(await self._purging.states_of(recording_id)),
-        )
-        return recording
-
-    async def _shred(
-        self,
-        *,
-        subject_id: str,
-        slot: KeySlot,
-        index: LeafIndex,
-        revoked_at: int,
-        commitment: bytes | None,
-        placements: tuple[PurgeState, ...],
-    ) -> None:
-        salt = await self._salt(slot, subject_id)
-        if salt is None:
-            return  # The whole account is shredded, this leaf with it.
-        await self._keyring.shred(
-            ShredRequest(
-                subject_id=subject_id,
-                kind="recording",
-                slot=slot,
-                first=index,
-                last=index,
-                revoked_at_ms=revoked_at,
-                subject_hash=subject_hash(subject_id, salt),
-                commitment=commitment,
-                placements=placements,
-            )
-        )
 
     async def _shred_account(
         self, user_id: UserId, slot: KeySlot, *, revoked_at: int, salt: bytes | None
@@ -391,18 +389,9 @@ class ErasureService:
             )
         )
 
-    async def _salt(self, slot: KeySlot, subject_id: str) -> bytes | None:
-        """
-        Return the salt of the subject's receipts, which only its user is told; None once his account is shredded.
 
-        It is derived under the user's own leaf instead of stored, so that it dies with the account.
-        """
-        try:
-            leaf = await self._keyring.leaf(slot, USER_LEAF)
-        except SlotShredded:
-            return None
-        key = subkey(leaf, "receipt-salt")
-        return hmac.digest(key.reveal(), subject_id.encode(), "sha256")
+def _is_of(user_id: UserId, recording: RecordingRow | None) -> bool:
+    return recording is not None and recording.user_id == user_id
 
 
 async def _bury_all_of(connection: Connection, user_id: UserId, *, at: int) -> None:

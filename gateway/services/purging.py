@@ -5,6 +5,8 @@ Deleting comes after shredding, never instead of it.
 Where an account can't be reached any more the sealed blob is left behind, and the receipt says so.
 """
 
+from collections.abc import Collection
+
 import structlog
 
 from gateway.api import Backend, BackendError, BlobKey, Disposition
@@ -96,11 +98,23 @@ class PurgeService:
         """
         Return how far the removal has come at every place, as receipts tell it.
         """
+        return (await self.states_of_all([recording_id]))[recording_id]
+
+    async def states_of_all(
+        self, recording_ids: Collection[RecordingId]
+    ) -> dict[RecordingId, list[PurgeState]]:
+        """
+        Return for each recording what `states_of` does.
+        """
+        names: dict[str, str] = {}
         async with self._catalog.read() as connection:
-            return [
-                purge_state(placement, await _name_of(connection, placement.backend))
-                for placement in await placed.placements_of(connection, recording_id)
-            ]
+            everywhere = await placed.placements_of_all(connection, recording_ids)
+            for backend in {placement.backend for found in everywhere.values() for placement in found}:
+                names[backend] = await _name_of(connection, backend)
+        return {
+            recording_id: [purge_state(placement, names[placement.backend]) for placement in found]
+            for recording_id, found in everywhere.items()
+        }
 
     async def states_of_user(self, user_id: UserId) -> list[PurgeState]:
         """

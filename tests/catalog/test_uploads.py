@@ -127,5 +127,5 @@ async def test_only_a_finished_upload_keeps_its_idempotency_key(catalog_database
         await catalog.end_upload(connection, upload.id, "complete", expires_at=3000)
         found = await catalog.find_upload(connection, USER.id, b"key")
         assert found is not None
-        await catalog.bury_finished_upload(connection, upload.id)
+        await catalog.bury_finished_uploads(connection, [upload.id])
         assert await catalog.find_upload(connection, USER.id, b"key") is None

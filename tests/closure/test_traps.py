@@ -342,12 +342,15 @@ async def test_a_user_who_moved_to_another_slot(world: World, monkeypatch: pytes
     async def state_where_he_is(self: Tree, slot: KeySlot) -> GgmState:
         return await read_state(self, new if slot == old else slot)
 
-    async def shred_where_he_is(self: Keyring, request: ShredRequest) -> Receipt:
-        return await shred(self, replace(request, slot=new) if request.slot == old else request)
+    async def shred_where_he_is(self: Keyring, requests: Sequence[ShredRequest]) -> list[Receipt | Exception]:
+        return await shred_all(
+            self,
+            [replace(request, slot=new) if request.slot == old else request for request in requests],
+        )
 
-    read_state, shred = Tree.state, Keyring.shred
+    read_state, shred_all = Tree.state, Keyring.shred_all
     monkeypatch.setattr(Tree, "state", state_where_he_is)
-    monkeypatch.setattr(Keyring, "shred", shred_where_he_is)
+    monkeypatch.setattr(Keyring, "shred_all", shred_where_he_is)
     await tell(world, [Erase((0,)), Restart()])
     with pytest.raises(Reached):
         await world.check()

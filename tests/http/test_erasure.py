@@ -4,6 +4,7 @@ DELETE /v1/recordings/{id}: erased with a receipt, and gone.
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,13 +160,13 @@ class SlowShredding:
     def __init__(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
         self.may_go_on = asyncio.Event()
         keyring = served.gateway.context.keyring
-        shred = keyring.shred
+        shred_all = keyring.shred_all
 
-        async def waiting(request: ShredRequest) -> Receipt:
+        async def waiting(requests: Sequence[ShredRequest]) -> list[Receipt | Exception]:
             await self.may_go_on.wait()
-            return await shred(request)
+            return await shred_all(requests)
 
-        monkeypatch.setattr(keyring, "shred", waiting)
+        monkeypatch.setattr(keyring, "shred_all", waiting)
 
 
 @pytest.mark.asyncio(loop_scope="function")
@@ -199,11 +200,11 @@ async def test_a_root_store_that_fails_leaves_it_revoked_and_the_job_finishes(
 ) -> None:
     recording = await phone.record(speech(1000))
 
-    async def failing(request: ShredRequest) -> Receipt:
+    async def failing(requests: Sequence[ShredRequest]) -> list[Receipt | Exception]:
         raise RootStoreFailed("the disk is gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(phone.served.gateway.context.keyring, "shred", failing)
+        patched.setattr(phone.served.gateway.context.keyring, "shred_all", failing)
         answer = await phone.erase(recording)
         assert (503, "root-store-failed", True) == (
             answer.status,
