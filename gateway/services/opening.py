@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from gateway.base.secret import Secret
 from gateway.crypto.chunked import (
+    CHUNK_SIZE,
     MESSAGE_HEADER_SIZE,
     SEALED_CHUNK_SIZE,
     Buffer,
@@ -129,14 +130,23 @@ async def _open_chunks(
     last = chunk + chunks.chunks
     skip, left = chunks.skip, chunks.length
     async for part in sealed:
-        pending += part
-        whole = len(pending) // SEALED_CHUNK_SIZE
-        if len(pending) < SEALED_SLAB or not whole:
+        size = len(pending) + len(part)
+        whole = min(size // SEALED_CHUNK_SIZE, last - chunk - 1)
+        if size < SEALED_SLAB or whole * SEALED_CHUNK_SIZE <= len(pending):
+            pending += part
             continue
-        whole = min(whole, last - chunk - 1)
-        with memoryview(pending)[: whole * SEALED_CHUNK_SIZE] as sealed_chunks:
-            plaintext = memoryview(opener.open_chunks(chunk, sealed_chunks, ends_message=False))
-        del pending[: whole * SEALED_CHUNK_SIZE]
+        # Only the chunk that lies across two parts is put together; the others are opened where they lie.
+        fill = -len(pending) % SEALED_CHUNK_SIZE
+        pending += part[:fill]
+        ahead = len(pending) // SEALED_CHUNK_SIZE
+        end = fill + (whole - ahead) * SEALED_CHUNK_SIZE
+        plaintext = memoryview(bytearray(whole * CHUNK_SIZE))
+        opener.open_into(chunk, pending, plaintext, ends_message=False)
+        with memoryview(part)[fill:end] as sealed_chunks:
+            opener.open_into(
+                chunk + ahead, sealed_chunks, plaintext[ahead * CHUNK_SIZE :], ends_message=False
+            )
+        pending = bytearray(part[end:])
         chunk += whole
         wanted = plaintext[skip : skip + left]
         skip = 0
