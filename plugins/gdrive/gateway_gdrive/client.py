@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from http.client import BadStatusLine, HTTPResponse
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -100,12 +100,6 @@ class Drive:
         self._tokens = tokens
         self._settings = settings
         self._connections = _Connections(settings.timeout_s)
-        # Google's own endpoints stand in the document; ``client_options`` would not reach those of uploads.
-        self._document = {
-            **_document(),
-            "rootUrl": settings.api_url,
-            "mtlsRootUrl": settings.api_url,
-        }
 
     def close(self) -> None:
         """
@@ -212,7 +206,7 @@ class Drive:
         Return how full the account is, with all that counts against it.
         """
         answer = await self._run(
-            classify, partial(self._execute, lambda api: api.about().get(fields="storageQuota"))
+            classify, partial(self._execute, lambda library: library.about.get(fields="storageQuota"))
         )
         told = answer["storageQuota"]
         limit = told.get("limit")
@@ -227,17 +221,17 @@ class Drive:
         body = {"id": file_id, "name": name, "parents": [folder]}
 
         def begin(token: str) -> str:
+            media = MediaIoBaseUpload(io.BytesIO(), SEALED_TYPE, resumable=True)
+            request = _library(self._settings.api_url).files.create(
+                body=body, media_body=media, fields=_FILE_FIELDS
+            )
+            headers = {
+                **request.headers,
+                "x-upload-content-type": SEALED_TYPE,
+                "x-upload-content-length": str(size),
+            }
             with self._connections.one() as http:
-                media = MediaIoBaseUpload(io.BytesIO(), SEALED_TYPE, resumable=True)
-                request = (
-                    self._api(http, token).files().create(body=body, media_body=media, fields=_FILE_FIELDS)
-                )
-                headers = {
-                    **request.headers,
-                    "x-upload-content-type": SEALED_TYPE,
-                    "x-upload-content-length": str(size),
-                }
-                response, content = request.http.request(
+                response, content = _Bearer(http, token).request(
                     request.uri, method=request.method, body=request.body, headers=headers
                 )
             if response.status != 200:
@@ -304,15 +298,12 @@ class Drive:
         """
         Carry out the request that *request* makes of the library's ``files``.
         """
-        return await self._run(classify, partial(self._execute, lambda api: request(api.files())))
+        return await self._run(classify, partial(self._execute, lambda library: request(library.files)))
 
-    def _execute(self, request: Callable[[Any], Any], token: str) -> Any:
+    def _execute(self, request: "Callable[[_Library], Any]", token: str) -> Any:
+        made = request(_library(self._settings.api_url))
         with self._connections.one() as http:
-            return request(self._api(http, token)).execute(num_retries=0)
-
-    def _api(self, http: httplib2.Http, token: str) -> Any:
-        # Cheap: what the methods are is read from the document when one is called.
-        return build_from_document(self._document, http=_Bearer(http, token))
+            return made.execute(http=_Bearer(http, token), num_retries=0)
 
     async def _run(
         self, means: Callable[[Exception], BackendError | None], call: Callable[[str], ResultT]
@@ -431,7 +422,32 @@ def _answer(getresponse: Callable[[], HTTPResponse]) -> HTTPResponse:
         raise ConnectionResetError("The connection ended before the answer.") from exc
 
 
-@cache
-def _document() -> dict[str, Any]:
-    described: dict[str, Any] = json.loads(get_static_doc("drive", "v3"))
-    return described
+@dataclass(frozen=True, slots=True)
+class _Library:
+    """
+    The library's two faces of Drive, whose methods make requests; they keep nothing of one, so threads share them.
+    """
+
+    files: Any
+    about: Any
+
+
+@lru_cache(maxsize=8)
+def _library(api_url: str) -> _Library:
+    """
+    Return what makes requests to the API at *api_url*.
+
+    Made once: the library writes a method, with its documentation, for each call that the API has, which takes it
+    longer than many a request takes Google. Each request is given its connection when it is carried out.
+    """
+    # Google's own endpoints stand in the document; ``client_options`` would not reach those of uploads.
+    document = {**json.loads(get_static_doc("drive", "v3")), "rootUrl": api_url, "mtlsRootUrl": api_url}
+    # Without any ``http`` it would look for credentials of this machine's.
+    api = build_from_document(document, http=_NoConnection())
+    return _Library(api.files(), api.about())
+
+
+class _NoConnection:
+    """
+    Stands where the library wants a connection before there is a request for one.
+    """
