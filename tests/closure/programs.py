@@ -263,15 +263,25 @@ _phrases: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
 )
 
 
-def _join(users: int, uploads: Sequence[Step], phrases: Sequence[Sequence[Step]]) -> list[Step]:
-    return [*[AddUser()] * users, *uploads, *(step for phrase in phrases for step in phrase)]
+def _join(
+    users: int,
+    uploads: Sequence[Step],
+    death: Sequence[Step],
+    phrases: Sequence[Sequence[Step]],
+    last: Sequence[Step],
+) -> list[Step]:
+    middle = (step for phrase in [death, *phrases] for step in phrase)
+    return [*[AddUser()] * users, *uploads, *middle, *last]
 
 
+# Each dies while something ends, and leaves something behind that nobody ends: without these two there is little to see.
 programs: st.SearchStrategy[list[Step]] = st.builds(
     _join,
     st.integers(1, 3),
     st.lists(_uploads, min_size=1, max_size=6),
+    st.tuples(_deaths, _ends),
     st.lists(_phrases, min_size=2, max_size=7),
+    st.tuples(st.builds(AddUser), _uploads),
 )
 
 
