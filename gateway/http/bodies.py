@@ -77,14 +77,23 @@ class RequestBody:
             return None
         if length - content.total_bytes < _LONG or transport.get_extra_info("sslcontext"):
             return None
+        try:
+            # A descriptor of its own: the event loop watches the other one.
+            own = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
+        except OSError:
+            # There is none to spare, and without it goes as well.
+            return None
         early = []
         # Not all at once: what the parser holds back comes when there is room.
         while piece := content.read_nowait():
             early.append(piece)
         self._early = early
-        if missing := length - content.total_bytes:
-            transport.pause_reading()
-            self._source = SocketSource(transport.get_extra_info("socket").fileno(), missing)
+        missing = length - content.total_bytes
+        if missing == 0:
+            own.close()
+            return None
+        transport.pause_reading()
+        self._source = SocketSource(own, missing)
         return self._source
 
     def leave(self, response: web.StreamResponse) -> None:
@@ -142,9 +151,12 @@ class SocketSource:
     The last *missing* bytes of a body, taken from a socket that nobody else reads from meanwhile; not one byte more.
     """
 
-    def __init__(self, fd: int, missing: int) -> None:
-        # A descriptor of its own: the event loop watches the other one.
-        self._socket = socket.socket(fileno=os.dup(fd))
+    def __init__(self, own: socket.socket, missing: int) -> None:
+        """
+        Args:
+            own: is closed with the source.
+        """
+        self._socket = own
         self._socket.setblocking(False)
         self.missing = missing
         self._is_hurried = False

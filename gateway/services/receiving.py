@@ -33,9 +33,10 @@ async def receive(
     Write the body, up to *limit* bytes with the *received* ones that came before it; never raises.
     """
     running = None if request.checksum is None else request.checksum.start()
+    source = None
     try:
         source = await request.body.source()
-        writer.is_direct = source is not None
+        writer.is_long = source is not None
         while data := await holder.read(request.body.read(), idle_timeout_s=idle_timeout_s):
             if received + writer.length + len(data) > limit:
                 raise TooLong(f"with this body the upload would pass {limit} bytes", limit=limit)
@@ -52,6 +53,9 @@ async def receive(
         return _broken_off(request, refusal_of(error))
     except (BodyCut, BodyIdle, asyncio.CancelledError) as error:
         return _broken_off(request, error)
+    finally:
+        if source is not None:
+            source.close()
     if request.checksum is not None and running is not None and not request.checksum.matches(running):
         return Ending(ChecksumMismatch("the body does not have the promised checksum"), keeps=False)
     return Ending()
@@ -76,22 +80,17 @@ async def _drain(
             raise BodyCut
 
     holder.when_asked(source.hurry)
-    try:
-        while source.missing:
-            try:
-                await holder.read(
-                    source.readable(idle_timeout_s=idle_timeout_s), idle_timeout_s=idle_timeout_s
-                )
-            except (LetGo, BodyIdle, asyncio.CancelledError) as error:
-                # What is in the socket was received, so it is kept.
-                with suppress(BodyCut):
-                    await take()
-                if source.missing or isinstance(error, asyncio.CancelledError):
-                    raise
-            else:
+    while source.missing:
+        try:
+            await holder.read(source.readable(idle_timeout_s=idle_timeout_s), idle_timeout_s=idle_timeout_s)
+        except (LetGo, BodyIdle, asyncio.CancelledError) as error:
+            # What is in the socket was received, so it is kept.
+            with suppress(BodyCut):
                 await take()
-    finally:
-        source.close()
+            if source.missing or isinstance(error, asyncio.CancelledError):
+                raise
+        else:
+            await take()
 
 
 def _broken_off(request: Append, error: BaseException) -> Ending:
