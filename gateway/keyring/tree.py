@@ -119,7 +119,7 @@ class Tree:
                     raise
             else:
                 return found
-        raise RoundOvertaken(f"the key tree moved {_ATTEMPTS} times while slots {slots} were being read")
+        raise RoundOvertaken(f"the key tree moved {_ATTEMPTS} times while {len(slots)} slots were being read")
 
     def _cached(self, epoch: Epoch, slots: Collection[KeySlot]) -> dict[KeySlot, GgmState]:
         states = ((slot, self._cache.state(epoch, slot)) for slot in slots)

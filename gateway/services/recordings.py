@@ -147,15 +147,14 @@ class RecordingService:
                     stored_before=wanted.stored_before,
                     limit=batch_size,
                 )
-            details = await self._open_all(user, rows)
-            for row in rows:
+            for recording in await self._open_all(user, rows):
                 if len(found) == size or opened == self._limits.scan_limit:
                     assert after is not None
                     return Page(found, _write_cursor(after))
-                after = ListPosition(row.stored_at, str(row.id))
+                after = ListPosition(recording.row.stored_at, str(recording.row.id))
                 opened += wanted.looks_inside
-                if wanted.matches(details.get(row.id)):
-                    found.append(Recording(row, details.get(row.id)))
+                if wanted.matches(recording.details):
+                    found.append(recording)
             if len(rows) < batch_size:
                 return Page(found, None)
 
@@ -174,9 +173,7 @@ class RecordingService:
             details = None
         else:
             details = self._open(row, leaf)
-        if details is None:
-            log.error("details.unreadable", recording=str(row.id))
-        return Recording(row, details)
+        return _told(row, details)
 
     async def row(self, user: User, recording_id: RecordingId) -> RecordingRow:
         """
@@ -248,24 +245,14 @@ class RecordingService:
                 connection, row.id, sealed, expected_revision=row.details_revision
             )
 
-    async def _open_all(self, user: User, rows: Sequence[RecordingRow]) -> dict[RecordingId, Details]:
-        """
-        Return the details of those rows whose details open.
-        """
+    async def _open_all(self, user: User, rows: Sequence[RecordingRow]) -> list[Recording]:
         indexes: list[LeafIndex] = sorted(row.leaf_index for row in rows)
         try:
             leaves = await self._keyring.leaves(user.key_slot, indexes)
         except SlotShredded:
-            return {}
-        opened = {}
-        for row in rows:
-            leaf = leaves.get(row.leaf_index)
-            details = None if leaf is None else self._open(row, leaf)
-            if details is None:
-                log.error("details.unreadable", recording=str(row.id))
-            else:
-                opened[row.id] = details
-        return opened
+            leaves = {}
+        keyed = ((row, leaves.get(row.leaf_index)) for row in rows)
+        return [_told(row, None if leaf is None else self._open(row, leaf)) for row, leaf in keyed]
 
     async def _leaf(self, row: RecordingRow) -> Secret:
         try:
@@ -283,6 +270,15 @@ class RecordingService:
             )
         except (CryptoError, ValueError):
             return None
+
+
+def _told(row: RecordingRow, details: Details | None) -> Recording:
+    """
+    Return the recording, and have it logged where its details could not be opened.
+    """
+    if details is None:
+        log.error("details.unreadable", recording=str(row.id))
+    return Recording(row, details)
 
 
 def _is_party(wanted: str, details: Details) -> bool:
