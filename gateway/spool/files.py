@@ -12,14 +12,6 @@ SLAB: Final = 16 * 16 * 1024
 """Plaintext bytes handed from the event loop to a thread at once, about: sixteen chunks. An upload holds two of them."""
 
 
-def write_all(fd: int, data: memoryview) -> None:
-    """
-    Write every byte, however often the kernel takes fewer.
-    """
-    while data:
-        data = data[os.write(fd, data) :]
-
-
 def sync_directory(directory: Path) -> None:
     """
     Make names that were added to or removed from *directory* durable.

@@ -50,12 +50,19 @@ class SealedFile:
     """
 
     def __init__(self, path: Path, preamble: bytes, key: Secret, *, is_direct: bool) -> None:
+        self._sealer = Sealer(key, preamble)
         self._fd = os.open(path, _NEW_FILE, 0o600)
         self._is_direct = is_direct and _set_direct(self._fd, True)
-        self._sealer = Sealer(key, preamble)
         self._waiting = preamble + self._sealer.header
         """Sealed bytes that come before all later ones, and are still to be written."""
         self._written = 0
+
+    @property
+    def commitment(self) -> bytes:
+        """
+        The message's key commitment, 32 bytes.
+        """
+        return self._sealer.commitment
 
     def append(self, plaintext: Buffer) -> None:
         """

@@ -4,7 +4,6 @@ Writing one piece: the bytes of one unbroken append, sealed as they come.
 
 import asyncio
 import hashlib
-import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from gateway.base.secret import Secret
-from gateway.crypto.chunked import CHUNK_SIZE, SEALED_CHUNK_SIZE, Sealer
+from gateway.crypto.chunked import CHUNK_SIZE
 from gateway.spool.errors import SpoolFull, from_os_error
-from gateway.spool.files import SLAB, sync_directory, write_all
+from gateway.spool.files import SLAB, sync_directory
 from gateway.spool.pieces import SettledPiece
 from gateway.spool.sealed_file import SealedFile
-
-_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 Run = Callable[..., Awaitable[Any]]
 
@@ -92,6 +89,7 @@ class PieceWriter:
         run: Run,
         check_room: Callable[[int], None],
         sync_names: Callable[[], None],
+        direct_io: bool,
     ) -> None:
         self._path = path
         self._preamble = preamble
@@ -99,6 +97,7 @@ class PieceWriter:
         self._run = run
         self._check_room = check_room
         self._sync_names = sync_names
+        self._direct_io = direct_io
         self._gathered: list[bytes] = []
         self._gathered_size = 0
         self._in_flight: asyncio.Future[None] | None = None
@@ -106,8 +105,8 @@ class PieceWriter:
         """What came after the last whole chunk; the threads' alone."""
         self._file: SealedFile | None = None
         self._has_failed = False
-        self.is_direct = False
-        """Whether the file is written past the page cache: so much is to come that it pays. Set before anything came."""
+        self.is_long = False
+        """Whether so much is to come that writing past the page cache pays. Set before anything came."""
         self.length = 0
         """Plaintext bytes taken so far."""
 
@@ -270,7 +269,8 @@ class PieceWriter:
 
     def _opened(self) -> SealedFile:
         if self._file is None:
-            self._file = SealedFile(self._path, self._preamble, self._key, is_direct=self.is_direct)
+            is_direct = self.is_long and self._direct_io
+            self._file = SealedFile(self._path, self._preamble, self._key, is_direct=is_direct)
         return self._file
 
     def _keep_whole_chunks(self) -> SettledPiece | None:
@@ -312,28 +312,24 @@ def write_message(path: Path, preamble: bytes, key: Secret, plaintext: Any) -> b
 
     On return the file is durable; after an exception there is none. Blocks.
     """
-    fd = os.open(path, _NEW_FILE, 0o600)
+    file = SealedFile(path, preamble, key, is_direct=False)
     try:
-        sealer = Sealer(key, preamble)
-        write_all(fd, memoryview(preamble + sealer.header))
         rest = bytearray()
         for part in plaintext:
             rest += part
-            whole = len(rest) // CHUNK_SIZE * CHUNK_SIZE
-            sealed = bytearray(whole // CHUNK_SIZE * SEALED_CHUNK_SIZE)
-            with memoryview(rest) as view:
-                sealer.seal_into(view[:whole], sealed)
-            write_all(fd, memoryview(sealed))
+            whole = len(rest) - len(rest) % CHUNK_SIZE
+            with memoryview(rest) as view, view[:whole] as chunks:
+                file.append(chunks)
             del rest[:whole]
-        write_all(fd, memoryview(sealer.finish(rest)))
-        os.fsync(fd)
+        file.end(rest)
+        file.sync()
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     finally:
-        os.close(fd)
+        file.close()
     sync_directory(path.parent)
-    return sealer.commitment
+    return file.commitment
 
 
 def digest_of(path: Path) -> bytes:

@@ -116,7 +116,7 @@ async def test_a_small_upload(served: Served, phone: Phone, monkeypatch: pytest.
     } == await cost(meter, lambda: phone.record(SMALL))
 
 
-async def test_a_large_upload_costs_a_hand_over_for_each_slab_and_nothing_else(
+async def test_a_megabyte_more_of_an_upload_costs_a_few_hand_overs_and_nothing_else(
     served: Served, phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     meter = Meter(served, monkeypatch)

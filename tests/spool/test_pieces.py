@@ -14,7 +14,7 @@ import pytest
 
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId
 from gateway.base.secret import Secret
-from gateway.crypto.chunked import CHUNK_SIZE, MESSAGE_HEADER_SIZE, SEALED_CHUNK_SIZE, sealed_size
+from gateway.crypto.chunked import CHUNK_SIZE, SEALED_CHUNK_SIZE, sealed_size
 from gateway.crypto.errors import CryptoError, DamagedChunk, Truncated, WrongKey
 from gateway.crypto.preamble import PREAMBLE_SIZE, Preamble
 from gateway.spool import (
@@ -27,20 +27,23 @@ from gateway.spool import (
     SpoolFull,
     StoredPiece,
 )
-from gateway.spool import writer as writer_module
 from gateway.spool.files import SLAB
 from tests.http.phone import speech
+from tests.support.pieces import HEAD
 
 ID = RecordingId(uuid.UUID(int=7))
 IDENTITY = Preamble(ID, KeySlot(3), LeafIndex(5))
 KEY = Secret(bytes(range(32)))
-HEAD = PREAMBLE_SIZE + MESSAGE_HEADER_SIZE
 SIZES = [1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, SLAB - 1, SLAB, SLAB + 1, 2 * SLAB, 2 * SLAB + 5]
 
 
 @contextmanager
-def spool_in(folder: Path, *, min_free_bytes: int = 0, max_bytes: int = 0) -> Iterator[Spool]:
-    spool = Spool.open(folder, min_free_bytes=min_free_bytes, max_bytes=max_bytes, threads=2)
+def spool_in(
+    folder: Path, *, min_free_bytes: int = 0, max_bytes: int = 0, direct_io: bool = True
+) -> Iterator[Spool]:
+    spool = Spool.open(
+        folder, min_free_bytes=min_free_bytes, max_bytes=max_bytes, threads=2, direct_io=direct_io
+    )
     yield spool
     spool.close()
 
@@ -361,11 +364,11 @@ async def test_a_merge_that_finds_no_room_leaves_the_pieces(
 ) -> None:
     pieces = [await written(spool, speech(SLAB, seed), seed) for seed in (1, 2)]
 
-    def full(fd: int, data: memoryview) -> None:
+    def full(fd: int, data: memoryview) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(writer_module, "write_all", full)
+        patched.setattr(os, "write", full)
         with pytest.raises(SpoolFull):
             await spool.merge_pieces(IDENTITY, KEY, pieces, into=3)
 

@@ -15,7 +15,8 @@ from gateway.spool import PieceWriter, SettledPiece, Spool, SpoolFull, StoredPie
 from gateway.spool import writer as writer_module
 from gateway.spool.files import SLAB
 from tests.http.phone import speech
-from tests.spool.test_pieces import HEAD, ID, IDENTITY, KEY, names, read_back, spool_in
+from tests.spool.test_pieces import ID, IDENTITY, KEY, names, read_back, spool_in
+from tests.support.pieces import HEAD
 
 SIZES = [1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, SLAB - 1, SLAB, SLAB + 1, 5 * SLAB + 12_345]
 
@@ -64,7 +65,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 async def test_what_was_taken_is_what_was_given(spool: Spool, size: int, early: int) -> None:
     content = speech(early + size)
     writer = spool.begin_piece(IDENTITY, 1, KEY)
-    writer.is_direct = True
+    writer.is_long = True
     if early:
         await writer.write(content[:early])
     tap = Tap(content[early:])
@@ -91,7 +92,7 @@ async def test_each_byte_is_shown_once_and_in_order(spool: Spool) -> None:
 async def test_a_source_that_is_over_leaves_what_came(spool: Spool) -> None:
     content = speech(2 * SLAB + 100)
     writer = spool.begin_piece(IDENTITY, 1, KEY)
-    writer.is_direct = True
+    writer.is_long = True
     tap = Tap(content, missing=3 * SLAB)
     while not await writer.take(tap):
         pass
@@ -144,50 +145,80 @@ async def test_of_a_disk_that_fills_up_the_whole_chunks_are_kept(
     assert content[: kept.length] == await read_back(spool, piece)
 
 
-async def test_a_file_system_that_refuses_direct_writes_gets_others(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = speech(3 * SLAB + 5)
-    write = os.write
-    refused = []
+def can_direct(folder: Path) -> bool:
+    """
+    Tell whether the file system takes direct writes.
+    """
+    try:
+        fd = os.open(folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
+    except OSError:
+        return False
+    os.close(fd)
+    return True
 
-    def choosy(fd: int, data: memoryview) -> int:
+
+class WatchedDisk:
+    """
+    Notes the sizes of direct writes, and refuses them if it is told to.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.direct: list[int] = []
+        self.refuses = False
+        self._write = os.write
+        monkeypatch.setattr(os, "write", self._watched)
+
+    def _watched(self, fd: int, data: memoryview) -> int:
         if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT:
-            refused.append(len(data))
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return write(fd, data)
+            self.direct.append(len(data))
+            if self.refuses:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return self._write(fd, data)
 
-    monkeypatch.setattr(os, "write", choosy)
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> WatchedDisk:
+    return WatchedDisk(monkeypatch)
+
+
+async def test_a_file_system_that_refuses_direct_writes_gets_others(spool: Spool, disk: WatchedDisk) -> None:
+    content = speech(3 * SLAB + 5)
+    disk.refuses = True
     writer = spool.begin_piece(IDENTITY, 1, KEY)
-    writer.is_direct = True
-    tap = Tap(content)
-    await taken(writer, tap)
+    writer.is_long = True
+    await taken(writer, Tap(content))
     await writer.finish()
 
-    assert len(refused) <= 1
+    assert len(disk.direct) <= 1
     assert content == await read_back(spool, StoredPiece(1, len(content), is_ended=True))
 
 
 async def test_direct_writes_are_whole_blocks_and_the_end_is_not_lost(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch
+    spool: Spool, disk: WatchedDisk
 ) -> None:
     content = speech(2 * SLAB + 5)
-    write = os.write
-    direct = []
-
-    def watching(fd: int, data: memoryview) -> int:
-        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT:
-            direct.append(len(data))
-        return write(fd, data)
-
-    monkeypatch.setattr(os, "write", watching)
     writer = spool.begin_piece(IDENTITY, 1, KEY)
-    writer.is_direct = True
-    tap = Tap(content, step=SLAB)
-    await taken(writer, tap)
+    writer.is_long = True
+    await taken(writer, Tap(content, step=SLAB))
     await writer.finish()
 
-    assert not any(size % 4096 for size in direct)
+    assert not any(size % 4096 for size in disk.direct)
     sealed = HEAD + len(content) + 16 * (len(content) // CHUNK_SIZE + 1)
     assert sealed == spool.path_of(ID, 1).stat().st_size
     assert [f"{ID}.1"] == names(spool)
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+async def test_an_operator_may_do_without_direct_writes(
+    tmp_path: Path, disk: WatchedDisk, is_wanted: bool
+) -> None:
+    content = speech(2 * SLAB + 5)
+    with spool_in(tmp_path / "spool", direct_io=is_wanted) as spool:
+        writer = spool.begin_piece(IDENTITY, 1, KEY)
+        writer.is_long = True
+        await taken(writer, Tap(content))
+        await writer.finish()
+
+        assert content == await read_back(spool, StoredPiece(1, len(content), is_ended=True))
+    # The tests' own folder may lie where there are none.
+    assert bool(disk.direct) == (is_wanted and can_direct(tmp_path))
