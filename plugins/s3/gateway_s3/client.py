@@ -4,13 +4,15 @@ A bucket, and the calls of aiobotocore that work on it; what the library brings 
 
 import asyncio
 import base64
+import ssl
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 from weakref import WeakValueDictionary
 
 import aiohttp
@@ -116,8 +118,40 @@ class _PlainSession:
 
 
 class _PlainHTTPSession(AIOHTTPSession):  # type: ignore[misc] # the library has no types
+    _contexts: ClassVar[dict[bool | str, ssl.SSLContext]] = {}
+    """
+    By what to verify with: to read all the certificates takes longer than the rest of connecting.
+
+    So a bundle of certificates that was replaced counts from the next start.
+    """
+
+    def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
+        if proxy_url:
+            # A context is changed for its proxy.
+            return super()._build_ssl_contexts(proxy_url)
+        # In a thread; where two build at once, the first one's is used by both.
+        if (context := self._contexts.get(self._verify)) is None:
+            context = self._contexts.setdefault(self._verify, self._build_verify_context())
+        return context, None
+
     async def _get_session(self, proxy_url: str | None) -> _PlainSession:
         return _PlainSession(await super()._get_session(proxy_url))
+
+
+class _Descriptions(threading.local):
+    """
+    The loader of the library's descriptions of S3: one for each thread, with what has been read so far.
+
+    Left to itself, each connection reads and holds them anew: 12 MB, and most of the time that connecting takes.
+    The clients of one session share them, so ours may. But a client also writes into them, always the same,
+    at its first call of each kind; so threads share nothing.
+    """
+
+    def __init__(self) -> None:
+        self.loader = AioSession().get_component("data_loader")
+
+
+_descriptions = _Descriptions()
 
 
 class Bucket:
@@ -396,7 +430,9 @@ async def open_bucket(settings: S3Settings, addresses: AddressRule | None) -> As
         proxies=None if addresses is None else {},
     )
     with translated(classify):
-        client_context = AioSession().create_client(
+        session = AioSession()
+        session.register_component("data_loader", _descriptions.loader)
+        client_context = session.create_client(
             "s3",
             endpoint_url=settings.endpoint,
             region_name=settings.region,

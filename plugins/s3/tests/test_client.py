@@ -4,19 +4,27 @@ What the store is told and not told, and what is left in the bucket.
 Some stores here are a few lines of aiohttp, for what no honest store does.
 """
 
+import asyncio
 import hashlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
+from functools import partialmethod
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp import ThreadedResolver, web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.test_utils import TestServer
+from botocore.loaders import JSONFileLoader
 from gateway_s3 import gateway_register_backends
 from gateway_s3.backend import connect
+from gateway_s3.client import _descriptions as descriptions
 from gateway_s3.settings import S3Settings
 
 from gateway.api import (
@@ -44,16 +52,28 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def answering(handler: Handler, **changes: Any) -> AsyncIterator[Backend]:
+async def answering(
+    handler: Handler, *, tls: ssl.SSLContext | None = None, **changes: Any
+) -> AsyncIterator[Backend]:
     """
     Connect to a store that answers as *handler* says.
     """
     app = web.Application()
     app.router.add_route("*", "/{name:.*}", handler)
-    async with TestServer(app) as server:
+    server = TestServer(app)
+    await server.start_server(ssl=tls)
+    async with server:
         settings = replace(SETTINGS, endpoint=str(server.make_url("")).rstrip("/"), **changes)
         async with connect(CONTEXT, settings) as backend:
             yield backend
+
+
+async def has_no_blob(request: web.Request) -> web.Response:
+    """
+    Answer as a store does whose bucket is there and empty.
+    """
+    await request.read()
+    return web.Response(status=404 if "/" in request.match_info["name"] else 200)
 
 
 class NamedRule:
@@ -227,6 +247,48 @@ async def test_names_are_resolved_by_the_address_rule_each_time() -> None:
                 await backend.find(new_blob_key())
     assert ["http://s3.test:9000"] == rule.checked
     assert ["s3.test"] * 2 == rule.asked
+
+
+# What connections share
+
+
+async def test_another_connection_reads_no_description_and_no_certificate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with answering(has_no_blob) as backend:
+        await backend.find(new_blob_key())
+    read: list[str] = []
+
+    def reading(_: object, path: str) -> None:
+        read.append(path)
+
+    monkeypatch.setattr(JSONFileLoader, "load_file", reading)
+    monkeypatch.setattr(AIOHTTPSession, "_build_verify_context", partialmethod(reading, "certificates"))
+    async with answering(has_no_blob, bucket="another", region="eu-central-1", prefix="calls/") as backend:
+        await backend.find(new_blob_key())
+    assert [] == read
+
+
+async def test_threads_share_no_description() -> None:
+    assert await asyncio.to_thread(lambda: descriptions.loader) is not descriptions.loader
+
+
+async def test_a_certificate_that_one_connection_trusts_is_still_refused_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    bundle = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+
+    for trusted in (False, True, False, True):
+        with monkeypatch.context() as environment:
+            if trusted:
+                environment.setenv("AWS_CA_BUNDLE", str(bundle))
+            async with answering(has_no_blob, tls=tls) as backend:
+                with nullcontext() if trusted else pytest.raises(Misconfigured, match="not trusted"):
+                    await backend.find(new_blob_key())
 
 
 # Settings
