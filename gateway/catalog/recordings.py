@@ -79,6 +79,7 @@ def recording_values(recording: RecordingRow) -> dict[str, object]:
         "stored_at": recording.stored_at,
         "details": recording.details,
         "details_revision": recording.details_revision,
+        "commitment": recording.commitment,
     }
 
 

@@ -7,13 +7,15 @@ Whatever is found done is not done twice.
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
 
-from gateway.api import BlobSource
+from gateway.api import Backend, BlobSource
 from gateway.base.batches import Batches
 from gateway.base.clock import Clock
 from gateway.base.ids import RecordingId
@@ -30,7 +32,7 @@ from gateway.keyring.errors import LeafShredded, SlotShredded
 from gateway.services.blobs import audio_key, blob_size, identity_of
 from gateway.services.places import HOME, Places
 from gateway.services.purging import PurgeService
-from gateway.services.putting import BlobPutter, Overtaken
+from gateway.services.putting import BlobPutter, Landed, Overtaken
 from gateway.services.views import RecordingViews
 from gateway.services.work import WorkBell
 from gateway.spool import PieceMissing, Spool, SpoolBlob, StoredPiece
@@ -121,24 +123,15 @@ class PlacementService:
         """
         size = blob_size(recording)
         async with self._places.at(HOME) as home:
-            landed = await self._putter.find(home, placement, size)
-            commitment = None
-            if landed is None:
-                found = await self._single_piece(recording, pieces)
-                if found is None:
-                    return
-                piece, commitment = found
-                blob: BlobSource = SpoolBlob(self._spool, recording.id, piece.fence)
-                if blob.size != size:
-                    raise Truncated(f"the blob in the spool has {blob.size} bytes, not {size}")
-                try:
-                    landed = await self._putter.put(home, recording, placement, blob)
-                except (Overtaken, LeafShredded, SlotShredded):
-                    log.info("placement.overtaken", recording=str(recording.id))
-                    await self._clear_spool(recording.id)
-                    return
-            elif recording.commitment is None:
-                commitment = await self._commitment_left(recording, pieces)
+            try:
+                brought = await self._brought(home, recording, placement, pieces)
+            except (Overtaken, LeafShredded, SlotShredded):
+                log.info("placement.overtaken", recording=str(recording.id))
+                await self._clear_spool(recording.id)
+                return
+        if brought is None:
+            return
+        landed, commitment = brought
         arrived = placed.Arrived(placement.blob_key, landed.ref.locator, size, landed.digest)
         noted = await self._landings.submit(_Landing(recording.id, arrived, commitment))
         if not noted.is_wanted:
@@ -153,11 +146,52 @@ class PlacementService:
             # Not only what the rows named: a crash after a merge may have left the merged pieces' files.
             await self._spool.remove_all_of(recording.id)
 
+    async def _brought(
+        self, home: Backend, recording: RecordingRow, placement: Placement, pieces: Sequence[Piece]
+    ) -> tuple[Landed, bytes | None] | None:
+        """
+        Put the blob unless it is there, and return it with its commitment if that is new; None if it was erased meanwhile.
+        """
+        size = blob_size(recording)
+        if home.resumable is None and recording.commitment is not None and _are_blob(pieces):
+            # A put says itself that the key is taken; only what has to be made first is asked for before.
+            with suppress(PieceMissing):
+                return await self._put(home, recording, placement, pieces[0], is_checked=False), None
+        landed = await self._putter.find(home, placement, size)
+        if landed is not None:
+            known = recording.commitment is not None
+            return landed, None if known else await self._commitment_left(recording, pieces)
+        found = await self._single_piece(recording, pieces)
+        if found is None:
+            return None
+        piece, commitment = found
+        is_checked = commitment is not None
+        return await self._put(home, recording, placement, piece, is_checked=is_checked), commitment
+
+    async def _put(
+        self, home: Backend, recording: RecordingRow, placement: Placement, piece: Piece, *, is_checked: bool
+    ) -> Landed:
+        blob = self._blob(recording, piece, is_checked=is_checked)
+        if blob.size != blob_size(recording):
+            raise Truncated(f"the blob in the spool has {blob.size} bytes, not {blob_size(recording)}")
+        return await self._putter.put(home, recording, placement, blob)
+
+    def _blob(self, recording: RecordingRow, piece: Piece, *, is_checked: bool) -> BlobSource:
+        blob = SpoolBlob(self._spool, recording.id, piece.fence)
+        if is_checked:
+            return blob
+
+        async def check() -> None:
+            key = await audio_key(self._keyring, recording)
+            await self._spool.verify_piece(identity_of(recording), key, _stored(piece))
+
+        return _CheckedBlob(blob, check)
+
     async def _commitment_left(self, recording: RecordingRow, pieces: Sequence[Piece]) -> bytes | None:
         """
         Return the commitment of a blob that came home before a crash, from the spool; None if it is no longer there.
         """
-        if len(pieces) != 1 or not pieces[0].is_ended:
+        if not _are_blob(pieces):
             return None
         try:
             key = await audio_key(self._keyring, recording)
@@ -172,19 +206,17 @@ class PlacementService:
         Return the one piece that is the recording's blob, merging several into it first, and its commitment if it is new.
 
         None if the recording was erased meanwhile.
-        Every chunk was opened once before the blob is placed: the spool's copy goes after that.
         """
         if sum(piece.length for piece in pieces) != recording.size:
             raise PieceMissing("the spool holds fewer bytes than the recording has")
-        is_blob = len(pieces) == 1 and pieces[0].is_ended
-        if is_blob and recording.commitment is not None:
+        if _are_blob(pieces) and recording.commitment is not None:
             return pieces[0], None
         identity = identity_of(recording)
         try:
             key = await audio_key(self._keyring, recording)
         except (LeafShredded, SlotShredded):
             return None
-        if is_blob:
+        if _are_blob(pieces):
             return pieces[0], await self._spool.verify_piece(identity, key, _stored(pieces[0]))
         # Never the number of another attempt's file: one that lost its lease may be at the same work still.
         into = max((piece.fence for piece in pieces), default=0) + 1 + secrets.randbelow(2**48)
@@ -255,6 +287,46 @@ class PlacementService:
                 return
             await spooled.delete_pieces(connection, recording_id)
         await self._spool.remove_all_of(recording_id)
+
+
+class _CheckedBlob:
+    """
+    A blob in the spool of which every chunk is opened before any byte of it is copied: the spool's file goes after that.
+
+    A home that takes over the file itself copies nothing, and there is nothing to be found out by reading it.
+    """
+
+    def __init__(self, blob: SpoolBlob, check: Callable[[], Awaitable[None]]) -> None:
+        self._blob = blob
+        self._check = check
+        self._is_checked = False
+
+    @property
+    def size(self) -> int:
+        return self._blob.size
+
+    @property
+    def path(self) -> Path | None:
+        return self._blob.path
+
+    async def sha256(self) -> bytes:
+        await self._checked()
+        return await self._blob.sha256()
+
+    @asynccontextmanager
+    async def open(self, start: int = 0) -> AsyncIterator[AsyncIterator[bytes]]:
+        await self._checked()
+        async with self._blob.open(start) as pieces:
+            yield pieces
+
+    async def _checked(self) -> None:
+        if not self._is_checked:
+            await self._check()
+            self._is_checked = True
+
+
+def _are_blob(pieces: Sequence[Piece]) -> bool:
+    return len(pieces) == 1 and pieces[0].is_ended
 
 
 def _stored(piece: Piece) -> StoredPiece:

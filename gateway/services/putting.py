@@ -163,7 +163,8 @@ class BlobPutter:
             async with self._catalog.write() as connection:
                 await keep_session(connection, placement.blob_key, None)
             raise
-        return Landed(ref, (await backend.stat(ref)).digest)
+        tells_hash = backend.traits.hash_offered is not None
+        return Landed(ref, (await backend.stat(ref)).digest if tells_hash else None)
 
     async def abandon(self, backend: Backend, recording: RecordingRow, placement: Placement) -> None:
         """

@@ -299,14 +299,20 @@ class UploadService:
                 return False
             current = await catalog.get_upload(connection, upload.id)
             assert current is not None
-            is_complete = current.received == current.length and await self._complete(connection, current)
+            # One piece from the first byte to the last is the blob as it will be placed.
+            commitment = None if settled is None or upload.received else settled.commitment
+            is_complete = current.received == current.length and await self._complete(
+                connection, current, commitment=commitment
+            )
         if settled is not None:
             self._on_received(settled.length)
         if is_complete:
             self._bell.ring()
         return True
 
-    async def _complete(self, connection: Connection, upload: Upload) -> bool:
+    async def _complete(
+        self, connection: Connection, upload: Upload, *, commitment: bytes | None = None
+    ) -> bool:
         """
         Make the recording and its work, in the transaction that found the upload complete.
         """
@@ -327,6 +333,7 @@ class UploadService:
                 stored_at=now,
                 details=upload.details,
                 details_revision=0,
+                commitment=commitment,
             ),
         )
         await insert_placements(connection, upload.id, upload.user_id, default=self._default_route, at=now)

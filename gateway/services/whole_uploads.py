@@ -148,6 +148,7 @@ class WholeUploads:
             stored_at=now,
             details=upload.details,
             details_revision=0,
+            commitment=settled.commitment,
         )
         piece = Piece(FIRST_FENCE, 0, settled.length, settled.is_ended)
         # Where this raises, the commit may have happened all the same: the file stays, and the next start looks.

@@ -20,10 +20,13 @@ SEALED_SLAB: Final = SLAB // CHUNK_SIZE * SEALED_CHUNK_SIZE
 class SettledPiece:
     """
     Plaintext bytes that are durable in a piece, and whether it ends with its own last chunk.
+
+    *commitment* is the key commitment of its message, where this process has just written it to its end.
     """
 
     length: int
     is_ended: bool
+    commitment: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

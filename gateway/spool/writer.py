@@ -149,8 +149,8 @@ class PieceWriter:
         if self.length == 0:
             return None
         await self._landed()
-        await self._run(self._write_end, self._taken())
-        return SettledPiece(self.length, is_ended=True)
+        commitment = await self._run(self._write_end, self._taken())
+        return SettledPiece(self.length, is_ended=True, commitment=commitment)
 
     async def salvage(self) -> SettledPiece | None:
         """
@@ -234,12 +234,14 @@ class PieceWriter:
             self._rest = bytes(slab[whole:filled])
             return is_over
 
-    def _write_end(self, gathered: list[bytes]) -> None:
+    def _write_end(self, gathered: list[bytes]) -> bytes:
         with self._failing():
             self._check_room(sum(map(len, gathered)))
             rest = self._append(b"".join([self._rest, *gathered]))
-            self._opened().end(rest)
+            file = self._opened()
+            file.end(rest)
             self._sync()
+            return file.commitment
 
     @contextmanager
     def _failing(self) -> Iterator[None]:

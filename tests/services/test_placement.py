@@ -3,7 +3,10 @@ Bringing a blob home: done again after any fault, never lost, never brought back
 """
 
 import asyncio
+import errno
+import os
 import uuid
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
@@ -14,6 +17,7 @@ from gateway.catalog import tables
 from gateway.catalog.jobs import JobRow, list_jobs
 from gateway.database import db_now_ms
 from gateway.keyring.errors import LeafShredded
+from gateway.spool import SpoolBlob
 from tests.http.phone import Phone, blob_files, speech, spool_files
 from tests.http.wire import Wire, settled, upload_row
 from tests.services.obstacles import ObstructedHome
@@ -166,7 +170,7 @@ async def test_a_lost_answer_of_a_put_is_found_out(embedded: Served) -> None:
     await make_due(embedded)
     await embedded.placed()
 
-    assert 1 == home.puts
+    assert {} == await jobs_of(embedded, recording)
     assert await is_at_home(embedded, phone, recording)
 
 
@@ -256,6 +260,83 @@ async def test_a_parked_recording_can_be_erased(embedded: Served) -> None:
 
     assert [] == spool_files(embedded)
     assert "purged" == (await phone.erase(recording)).document["state"]
+
+
+async def test_a_home_that_takes_over_the_file_reads_nothing(
+    embedded: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone, recording = await recorded(embedded)
+    reads: list[object] = []
+
+    def read(*arguments: object, **options: object) -> object:
+        reads.append(arguments)
+        raise AssertionError("the spool's file was read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(embedded.gateway.context.uploads._spool, "verify_piece", read)
+        patched.setattr(SpoolBlob, "open", read)
+        patched.setattr(SpoolBlob, "sha256", read)
+        await embedded.placed()
+
+    assert [] == reads
+    assert await is_at_home(embedded, phone, recording)
+
+
+def keep_spool_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Have the home copy what is in the spool, as where they are on two file systems.
+    """
+    link = os.link
+
+    def other_disk(*arguments: Any, src_dir_fd: int | None = None, **options: Any) -> None:
+        if src_dir_fd is None:
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        link(*arguments, src_dir_fd=src_dir_fd, **options)
+
+    monkeypatch.setattr(os, "link", other_disk)
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+async def test_no_byte_of_a_damaged_piece_is_copied_to_a_home(
+    embedded: Served, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    """
+    The spool's file goes once it was copied: whatever is wrong with it has to be found before.
+    """
+    _, recording = await recorded(embedded, pieces=pieces)
+    path = spool_files(embedded)[-1]
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+
+    keep_spool_apart(monkeypatch)
+    await embedded.placed()
+
+    job = (await jobs_of(embedded, recording))["place"]
+    assert job.last_error is not None
+    assert job.last_error.startswith("DamagedChunk")
+    assert [] == blob_files(embedded)
+    assert path in spool_files(embedded)
+
+
+async def test_a_home_that_copies_gets_every_byte_checked_once(
+    embedded: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone, recording = await recorded(embedded)
+    spool = embedded.gateway.context.uploads._spool
+    verify = spool.verify_piece
+    checks: list[object] = []
+
+    async def counted(*arguments: object) -> bytes:
+        checks.append(arguments)
+        return await verify(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(spool, "verify_piece", counted)
+    keep_spool_apart(monkeypatch)
+    await embedded.placed()
+
+    assert 1 == len(checks)
+    assert await is_at_home(embedded, phone, recording)
 
 
 async def test_pieces_that_are_gone_make_no_empty_blob(embedded: Served) -> None:

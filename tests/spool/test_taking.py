@@ -73,7 +73,8 @@ async def test_what_was_taken_is_what_was_given(spool: Spool, size: int, early: 
         assert not await writer.take(tap)
     settled = await writer.finish()
 
-    assert SettledPiece(len(content), is_ended=True) == settled
+    commitment = await spool.commitment_of(ID, 1)
+    assert SettledPiece(len(content), is_ended=True, commitment=commitment) == settled
     assert content == await read_back(spool, StoredPiece(1, len(content), is_ended=True))
 
 
@@ -98,7 +99,8 @@ async def test_a_source_that_is_over_leaves_what_came(spool: Spool) -> None:
         pass
     settled = await writer.finish()
 
-    assert SettledPiece(len(content), is_ended=True) == settled
+    commitment = await spool.commitment_of(ID, 1)
+    assert SettledPiece(len(content), is_ended=True, commitment=commitment) == settled
     assert content == await read_back(spool, StoredPiece(1, len(content), is_ended=True))
 
 
