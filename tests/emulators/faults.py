@@ -27,6 +27,7 @@ class Effect(enum.Enum):
     FAIL = "an internal error of the provider"
     EXPIRE_TOKEN = "the access token is not valid any more"
     STALL = "no answer comes until the client goes, or until faults are cleared"
+    HOLD_ANSWER = "it is done, and the answer comes when faults are cleared"
 
 
 @dataclass

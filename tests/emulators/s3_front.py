@@ -10,7 +10,8 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from tests.emulators.cloud import FAULT, Account, Cloud
+from tests.emulators.cloud import Account, Cloud
+from tests.emulators.emulator import FAULT
 from tests.emulators.faults import Effect
 from tests.support.seaweedfs import ACCESS_KEY_ID, SECRET_ACCESS_KEY, SeaweedFS
 

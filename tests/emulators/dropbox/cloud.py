@@ -10,11 +10,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from dropbox import auth, check, common, files, team_common, users, users_common
-from tests.emulators.cloud import FAULT, PIECE, Account, Cloud, Content, StoredFile
+from tests.emulators.cloud import Account, Cloud, Content, StoredFile
 from tests.emulators.dropbox import folder, wire
 from tests.emulators.dropbox.oauth import DropboxOAuth
 from tests.emulators.dropbox.uploads import Sessions
 from tests.emulators.dropbox.wire import Answered, BadInput, Call, Route, RouteError
+from tests.emulators.emulator import FAULT, PIECE
 from tests.emulators.faults import Effect
 from tests.emulators.oauth import CLIENT_ID, CLIENT_SECRET
 from tests.emulators.pages import add_pages

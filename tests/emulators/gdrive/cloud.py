@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from tests.emulators.cloud import FAULT, Account, Cloud, Handler, StoredFile
+from tests.emulators.cloud import Account, Cloud, StoredFile
+from tests.emulators.emulator import FAULT, Handler
 from tests.emulators.faults import Effect
 from tests.emulators.gdrive.contract import Method
 from tests.emulators.gdrive.drive import FOLDER, Drive

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from tests.emulators.cloud import Account, Cloud, Handler, StoredFile
+from tests.emulators.cloud import Account, Cloud, StoredFile
+from tests.emulators.emulator import Handler
 from tests.emulators.oauth import CLIENT_ID, CLIENT_SECRET
 from tests.emulators.onedrive.answers import (
     DENIED,
@@ -171,7 +172,7 @@ class GraphEmulator(Cloud):
         self.transfers.url = f"http://{host}:{port}"
 
     async def _stop(self) -> None:
-        self._let_stalled_go()
+        self._let_held_go()
         assert self._transfer_runner is not None
         await self._transfer_runner.cleanup()
         await super()._stop()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
-from tests.emulators.cloud import FAULT, Account, Content, StoredFile
+from tests.emulators.cloud import Account, Content, StoredFile
+from tests.emulators.emulator import FAULT
 from tests.emulators.faults import Effect
 from tests.emulators.onedrive.answers import FULL, NOT_FOUND, TAKEN, Refused, refusal
 from tests.emulators.onedrive.drives import Drive, Folder, NameTaken, written_time
