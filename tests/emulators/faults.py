@@ -3,7 +3,7 @@ Faults on order: what a test has a pretend cloud do wrong, when, and how often.
 
 An emulator names each of its endpoints by the operation that it serves; the names are the same in all of them:
 ``token``, ``begin``, ``append``, ``resume``, ``commit``, ``put``, ``read``, ``stat``, ``list``, ``delete``, ``quota``,
-``identity``.
+``identity``, and what a provider of sign-in has besides, which its class tells.
 Where one request both brings the last bytes and commits, it is an ``append``.
 """
 
