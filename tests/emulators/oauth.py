@@ -9,6 +9,8 @@ import base64
 import hashlib
 import html
 import secrets
+import ssl
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
@@ -25,6 +27,19 @@ CODE_LIFETIME_S: Final = 600
 
 
 @dataclass
+class Client:
+    """
+    A program that its operator registered with the provider.
+    """
+
+    secret: str
+    redirect_uris: frozenset[str] | None = None
+    """Where a browser may be sent back to, letter for letter; anywhere with None."""
+    may_be_public: bool = False
+    """Whether PKCE does in place of the secret."""
+
+
+@dataclass
 class Grant:
     """
     What a user allowed a client; it lives until someone revokes it.
@@ -32,6 +47,7 @@ class Grant:
 
     account: Account
     scopes: frozenset[str]
+    client_id: str = CLIENT_ID
     refresh_tokens: set[str] = field(default_factory=set)
     is_revoked: bool = False
 
@@ -51,6 +67,11 @@ class _Access:
     expires_at: float
 
 
+class _Unfollowed(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 class _Refused(Exception):
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)
@@ -64,6 +85,8 @@ class OAuthServer:
     Issues the tokens of one pretend cloud.
 
     Attributes:
+        clients: by id, the programs that may ask.
+        requests: the parameters of all authorization requests that led to a consent page.
         rotates: whether a refresh answers with another refresh token.
         keeps_old: whether the refresh token before goes on working then.
         token_lifetime_s: of access tokens.
@@ -76,6 +99,8 @@ class OAuthServer:
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
+        self.clients = {CLIENT_ID: Client(CLIENT_SECRET, may_be_public=True)}
+        self.requests: list[dict[str, str]] = []
         self.grants: list[Grant] = []
         self._codes: dict[str, _Code] = {}
         self._access: dict[str, _Access] = {}
@@ -93,6 +118,30 @@ class OAuthServer:
         Return what is granted when the user *ticked* these scopes.
         """
         return ticked
+
+    def problem_with(self, request: web.Request, asked: Mapping[str, str]) -> str | None:
+        """
+        Return the error, RFC 6749 section 4.1.2.1, of an authorization request from a client that is known.
+        """
+        if asked.get("response_type") != "code":
+            return "unsupported_response_type"
+        if not asked.get("scope"):
+            return "invalid_scope"
+        if "code_challenge" in asked and asked.get("code_challenge_method") != "S256":
+            return "invalid_request"
+        return None
+
+    def problem_with_account(self, request: web.Request, account: Account) -> str | None:
+        """
+        Return why *account* cannot be used here, in words for its owner.
+        """
+        return None
+
+    def redirect_parameters(self, answer: dict[str, str]) -> dict[str, str]:
+        """
+        Return what the browser brings back to the client; *answer* has what RFC 6749 wants.
+        """
+        return answer
 
     def token_document(
         self, grant: Grant, asked: Mapping[str, str], tokens: dict[str, Any]
@@ -114,7 +163,8 @@ class OAuthServer:
         """
         Let *account* grant *scopes* without a browser; return an access token and a refresh token.
         """
-        grant = self._new_grant(account, scopes)
+        grant = Grant(account, scopes)
+        self.grants.append(grant)
         return self._new_access(grant), self._new_refresh(grant)
 
     def new_access_token(self, grant: Grant) -> str:
@@ -144,11 +194,16 @@ class OAuthServer:
 
         *scopes* are those that the user leaves ticked; all without.
         """
-        with urllib.request.urlopen(authorize_url, timeout=30) as page:
-            assert page.status == 200
         asked = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(authorize_url).query))
         ticked = frozenset(asked["scope"].split()) if scopes is None else scopes
-        return self._approved(asked, account, ticked)
+        fields = [("answer", "allow"), ("account", account.subject), *(("scope", scope) for scope in ticked)]
+        return self._pressed(authorize_url, fields)
+
+    def deny(self, authorize_url: str) -> str:
+        """
+        Open *authorize_url* as the user's browser would, refuse, and return where that leads back to.
+        """
+        return self._pressed(authorize_url, [("answer", "deny")])
 
     @property
     def issued(self) -> list[str]:
@@ -192,17 +247,22 @@ class OAuthServer:
         Show the consent page, and take its answer.
         """
         asked = dict(request.query)
-        problem = self._problem_with(asked)
+        problem = self._problem_with_client(request, asked)
         if problem is not None:
             return web.Response(status=400, text=f"Error 400: {problem}")
+        error = self.problem_with(request, asked)
+        if error is not None:
+            raise web.HTTPFound(self._back_to_client(asked, {"error": error}))
         if request.method == "GET":
+            self.requests.append(asked)
             return web.Response(text=self._consent_page(asked), content_type="text/html")
         form = await request.post()
-        separator = "&" if "?" in asked["redirect_uri"] else "?"
         if form.get("answer") != "allow":
-            denied = urllib.parse.urlencode({"error": "access_denied", "state": asked.get("state", "")})
-            raise web.HTTPFound(asked["redirect_uri"] + separator + denied)
+            raise web.HTTPFound(self._back_to_client(asked, {"error": "access_denied"}))
         account = self.cloud.accounts[str(form["account"])]
+        problem = self.problem_with_account(request, account)
+        if problem is not None:
+            return web.Response(status=400, text=f"Error 400: {problem}")
         ticked = frozenset(str(scope) for scope in form.getall("scope", []))
         raise web.HTTPFound(self._approved(asked, account, ticked))
 
@@ -212,12 +272,12 @@ class OAuthServer:
         """
         form = {name: str(value) for name, value in (await request.post()).items()}
         try:
-            self._check_client(request, form)
+            client_id = self._check_client(request, form)
             match form.get("grant_type"):
                 case "authorization_code":
-                    document = self._exchanged(form)
+                    document = self._exchanged(form, client_id)
                 case "refresh_token":
-                    document = self._refreshed(form)
+                    document = self._refreshed(form, client_id)
                 case other:
                     raise _Refused("unsupported_grant_type", f"{other} is not supported")
         except _Refused as refused:
@@ -226,20 +286,41 @@ class OAuthServer:
 
     # Within
 
-    def _problem_with(self, asked: Mapping[str, str]) -> str | None:
-        if asked.get("client_id") != CLIENT_ID:
+    def _pressed(self, authorize_url: str, fields: list[tuple[str, str]]) -> str:
+        """
+        Return where the consent page leads when its form is sent, or where opening it already leads.
+        """
+        # The certificate of a server on loopback is a browser's business, and this is none.
+        https = urllib.request.HTTPSHandler(context=ssl._create_unverified_context())
+        browser = urllib.request.build_opener(_Unfollowed, https)
+        for body in (None, urllib.parse.urlencode(fields).encode()):
+            try:
+                browser.open(authorize_url, body, timeout=30).close()
+            except urllib.error.HTTPError as answer:
+                with answer:
+                    if answer.code != 302:
+                        raise
+                    return answer.headers["Location"]
+        raise AssertionError("the consent page did not lead back")
+
+    def _problem_with_client(self, request: web.Request, asked: Mapping[str, str]) -> str | None:
+        # Whoever this may be must not be sent anywhere.
+        if len(request.query) != len(asked):
+            return "invalid_request: a parameter is there twice"
+        client = self.clients.get(asked.get("client_id", ""))
+        if client is None:
             return "invalid_client"
-        if asked.get("response_type") != "code":
-            return "unsupported_response_type"
-        if not asked.get("redirect_uri") or not asked.get("scope"):
-            return "invalid_request: redirect_uri and scope are needed"
-        if "code_challenge" in asked and asked.get("code_challenge_method") != "S256":
-            return "invalid_request: code_challenge_method must be S256"
+        redirect_uri = asked.get("redirect_uri", "")
+        if not redirect_uri or (
+            client.redirect_uris is not None and redirect_uri not in client.redirect_uris
+        ):
+            return "redirect_uri_mismatch"
         return None
 
     def _approved(self, asked: Mapping[str, str], account: Account, ticked: frozenset[str]) -> str:
         code = secrets.token_urlsafe(24)
-        grant = self._new_grant(account, self.granted_scopes(asked, ticked))
+        grant = Grant(account, self.granted_scopes(asked, ticked), asked["client_id"])
+        self.grants.append(grant)
         self._codes[code] = _Code(
             grant,
             asked["redirect_uri"],
@@ -247,29 +328,40 @@ class OAuthServer:
             self.cloud.clock.now() + CODE_LIFETIME_S,
             dict(asked),
         )
-        answer = {"code": code, "scope": " ".join(sorted(grant.scopes))}
+        return self._back_to_client(asked, {"code": code, "scope": " ".join(sorted(grant.scopes))})
+
+    def _back_to_client(self, asked: Mapping[str, str], answer: dict[str, str]) -> str:
         if "state" in asked:
             answer["state"] = asked["state"]
         separator = "&" if "?" in asked["redirect_uri"] else "?"
-        return asked["redirect_uri"] + separator + urllib.parse.urlencode(answer)
+        return asked["redirect_uri"] + separator + urllib.parse.urlencode(self.redirect_parameters(answer))
 
-    def _check_client(self, request: web.Request, form: Mapping[str, str]) -> None:
+    def _check_client(self, request: web.Request, form: Mapping[str, str]) -> str:
+        """
+        Return the id of the client, which has proven itself.
+        """
         given = form.get("client_id", ""), form.get("client_secret", "")
         scheme, _, encoded = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "basic":
             name, _, secret = base64.b64decode(encoded).decode().partition(":")
             given = urllib.parse.unquote_plus(name), urllib.parse.unquote_plus(secret)
+        client = self.clients.get(given[0])
         is_public = given[1] == "" and "code_verifier" in form
-        if given[0] != CLIENT_ID or not (given[1] == CLIENT_SECRET or is_public):
+        if client is None or not (given[1] == client.secret or (is_public and client.may_be_public)):
             raise _Refused("invalid_client", "the client is unknown or its secret is wrong", 401)
+        return given[0]
 
-    def _exchanged(self, form: Mapping[str, str]) -> dict[str, Any]:
+    def _exchanged(self, form: Mapping[str, str], client_id: str) -> dict[str, Any]:
         # Used up by the first try, whatever comes of it.
         code = self._codes.pop(form.get("code", ""), None)
         if code is None or code.expires_at <= self.cloud.clock.now() or code.grant.is_revoked:
             raise _Refused("invalid_grant", "the code is unknown, used or expired")
+        if code.grant.client_id != client_id:
+            raise _Refused("invalid_grant", "the code is another client's")
         if form.get("redirect_uri") != code.redirect_uri:
             raise _Refused("invalid_grant", "redirect_uri is not that of the authorization request")
+        if code.challenge is None and "code_verifier" in form:
+            raise _Refused("invalid_grant", "code_verifier came for a request without code_challenge")
         if code.challenge is not None:
             digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
             if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != code.challenge:
@@ -277,10 +369,10 @@ class OAuthServer:
         refresh = self._new_refresh(code.grant) if self.wants_refresh_token(code.asked) else None
         return self._document(code.grant, code.asked, refresh)
 
-    def _refreshed(self, form: Mapping[str, str]) -> dict[str, Any]:
+    def _refreshed(self, form: Mapping[str, str], client_id: str) -> dict[str, Any]:
         token = form.get("refresh_token", "")
         for grant in self.grants:
-            if token in grant.refresh_tokens and not grant.is_revoked:
+            if token in grant.refresh_tokens and grant.client_id == client_id and not grant.is_revoked:
                 refresh = None
                 if self.rotates:
                     if not self.keeps_old:
@@ -299,11 +391,6 @@ class OAuthServer:
         if refresh is not None:
             tokens["refresh_token"] = refresh
         return self.token_document(grant, asked, tokens)
-
-    def _new_grant(self, account: Account, scopes: frozenset[str]) -> Grant:
-        grant = Grant(account, scopes)
-        self.grants.append(grant)
-        return grant
 
     def _new_access(self, grant: Grant) -> str:
         token = f"{self.token_prefix}access-{secrets.token_urlsafe(24)}"

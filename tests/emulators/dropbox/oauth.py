@@ -44,9 +44,9 @@ class DropboxOAuth(OAuthServer):
             status=status, body=json.dumps(document).encode(), content_type="application/json"
         )
 
-    def _check_client(self, request: web.Request, form: Mapping[str, str]) -> None:
+    def _check_client(self, request: web.Request, form: Mapping[str, str]) -> str:
         is_bare = "client_secret" not in form and "Authorization" not in request.headers
         if is_bare and form.get("grant_type") == "refresh_token" and form.get("client_id") == CLIENT_ID:
             # An app without a secret refreshes with its key alone.
-            return
-        super()._check_client(request, form)
+            return CLIENT_ID
+        return super()._check_client(request, form)
