@@ -78,6 +78,9 @@ class Account:
     name: str
     quota: int | None = 15 << 30
     """Bytes; None where there is no limit. Lower it to fill the account."""
+    is_email_verified: bool = True
+    facts: dict[str, str] = field(default_factory=dict)
+    """What else this provider knows of its owner."""
     files: dict[str, "StoredFile"] = field(default_factory=dict)
     """By the provider's own id."""
     trash: dict[str, "StoredFile"] = field(default_factory=dict)

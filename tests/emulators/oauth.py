@@ -195,7 +195,7 @@ class OAuthServer:
         *scopes* are those that the user leaves ticked; all without.
         """
         asked = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(authorize_url).query))
-        ticked = frozenset(asked["scope"].split()) if scopes is None else scopes
+        ticked = frozenset(asked.get("scope", "").split()) if scopes is None else scopes
         fields = [("answer", "allow"), ("account", account.subject), *(("scope", scope) for scope in ticked)]
         return self._pressed(authorize_url, fields)
 
@@ -214,15 +214,22 @@ class OAuthServer:
 
     # For the cloud's endpoints
 
-    def account_of(self, request: web.Request) -> tuple[Account, frozenset[str]] | None:
+    def grant_of(self, request: web.Request) -> Grant | None:
         """
-        Return whose access token the request bears, and its scopes; None if it bears none that is valid.
+        Return the grant whose access token the request bears; None if it bears none that is valid.
         """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         access = self._access.get(token) if scheme.lower() == "bearer" else None
         if access is None or access.grant.is_revoked or access.expires_at <= self.cloud.clock.now():
             return None
-        return access.grant.account, access.grant.scopes
+        return access.grant
+
+    def account_of(self, request: web.Request) -> tuple[Account, frozenset[str]] | None:
+        """
+        Return whose access token the request bears, and its scopes; None if it bears none that is valid.
+        """
+        grant = self.grant_of(request)
+        return None if grant is None else (grant.account, grant.scopes)
 
     def is_expired(self, request: web.Request) -> bool:
         """

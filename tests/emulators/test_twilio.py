@@ -283,6 +283,14 @@ async def test_json_is_no_form(verify: VerifyEmulator, caller: Caller) -> None:
     assert [] == verify.deliveries
 
 
+async def test_a_parameter_that_is_there_twice_is_refused(verify: VerifyEmulator, caller: Caller) -> None:
+    form = [("To", NUMBER), ("To", OTHER), ("Channel", "sms")]
+    headers = {"Authorization": caller.auth}
+    async with caller.http.post(f"{caller.root}/Verifications", data=form, headers=headers) as answer:
+        assert (400, 60200) == code_of((answer.status, await answer.json()))
+    assert [] == verify.deliveries
+
+
 async def test_only_the_owner_is_served(verify: VerifyEmulator, caller: Caller) -> None:
     [(key, secret)] = verify.api_keys.items()
     for name, password in ((verify.account_sid, "wrong"), (key, verify.auth_token), ("", ""), (key, "")):

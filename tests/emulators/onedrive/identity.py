@@ -11,12 +11,17 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from tests.emulators.cloud import Account
 from tests.emulators.oauth import CLIENT_ID, Grant, OAuthServer
+
+PERSONAL_TENANT: Final = "9188040d-6c67-4c5b-b112-36a304b66dad"
+"""Of all accounts that are no organization's."""
 
 _CODES: Final = {
     "invalid_grant": 70000,
     "invalid_client": 7000215,
     "invalid_request": 900144,
+    "invalid_tenant": 90002,
     "unsupported_grant_type": 70003,
 }
 
@@ -30,6 +35,12 @@ class MicrosoftIdentity(OAuthServer):
     keeps_old = True
     token_prefix = "EwB"
 
+    def tenant_of(self, account: Account) -> str:
+        """
+        Return the id of the tenant that *account* is in.
+        """
+        return account.facts.get("tid", PERSONAL_TENANT)
+
     def wants_refresh_token(self, asked: Mapping[str, str]) -> bool:
         return "offline_access" in asked.get("scope", "").split()
 
@@ -40,7 +51,7 @@ class MicrosoftIdentity(OAuthServer):
     def token_document(
         self, grant: Grant, asked: Mapping[str, str], tokens: dict[str, Any]
     ) -> dict[str, Any]:
-        tenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
+        tenant = self.tenant_of(grant.account)
         claims = {
             "ver": "2.0",
             "iss": f"https://login.microsoftonline.com/{tenant}/v2.0",
@@ -80,7 +91,7 @@ class MicrosoftIdentity(OAuthServer):
             status=status,
         )
 
-    async def discovery(self, request: web.Request) -> web.Response:
+    async def discovery(self, request: web.Request) -> web.StreamResponse:
         """
         Answer where the endpoints of a tenant are; as at Microsoft each begins with https, whatever is spoken here.
         """
