@@ -1,31 +1,41 @@
 """
-``python -m bench``: run the benchmarks, or those that are named.
+``python -m bench``: run the benchmarks, or those that are named; ``--quick`` tries them out with little of everything.
 """
 
+import argparse
 import asyncio
-import sys
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 from bench.deletes import measure_deletes
+from bench.lists import measure_lists
 from bench.memory import measure_memory
 from bench.placing import measure_placing
 from bench.side_by_side import measure_side_by_side
 from bench.stalls import measure_stalls
 
-BENCHMARKS = {
-    "side-by-side": measure_side_by_side,
-    "memory": measure_memory,
-    "placing": measure_placing,
-    "stalls": measure_stalls,
-    "deletes": measure_deletes,
+BENCHMARKS: Final[dict[str, Callable[[bool], Awaitable[int]]]] = {
+    "side-by-side": lambda quick: measure_side_by_side(quick=quick),
+    "memory": lambda quick: measure_memory(quick=quick),
+    "placing": lambda quick: measure_placing(quick=quick),
+    "stalls": lambda quick: measure_stalls(quick=quick),
+    "deletes": lambda quick: measure_deletes(quick=quick),
+    "lists": lambda quick: measure_lists(quick=quick),
 }
 
 
 def main() -> int:
-    names = sys.argv[1:] or list(BENCHMARKS)
-    if unknown := [name for name in names if name not in BENCHMARKS]:
-        print(f"no benchmark is called {unknown[0]}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
-        return 2
-    return max([asyncio.run(BENCHMARKS[name]()) for name in names])
+    parser = argparse.ArgumentParser(prog="python -m bench")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(BENCHMARKS)}")
+    parser.add_argument("--quick", action="store_true", help="little of everything: shows that it works")
+    asked = parser.parse_args()
+    if unknown := [name for name in asked.names if name not in BENCHMARKS]:
+        parser.error(f"no benchmark is called {unknown[0]}; there are: {', '.join(BENCHMARKS)}")
+    return max([asyncio.run(_one(name, asked.quick)) for name in asked.names or BENCHMARKS])
 
 
-sys.exit(main())
+async def _one(name: str, quick: bool) -> int:
+    return await BENCHMARKS[name](quick)
+
+
+raise SystemExit(main())

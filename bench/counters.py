@@ -1,11 +1,15 @@
 """
-What a process has used so far, as the kernel counts it.
+What a process has used so far, as the kernel counts it; and what it asked of a database.
 """
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
+
+from sqlalchemy import event
+
+from gateway.database import Database
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -46,3 +50,23 @@ class Counters:
         return Counters(
             self.cpu_seconds + other.cpu_seconds, self.written + other.written, self.to_disk + other.to_disk
         )
+
+
+class Statements:
+    """
+    Counts the statements on a database of this process, those that begin a transaction left out.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.count = 0
+        self._engine = database.sync_engine
+
+    def __enter__(self) -> Self:
+        event.listen(self._engine, "before_cursor_execute", self._on_statement)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        event.remove(self._engine, "before_cursor_execute", self._on_statement)
+
+    def _on_statement(self, connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        self.count += not statement.startswith("BEGIN")

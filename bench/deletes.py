@@ -8,9 +8,7 @@ import argparse
 import asyncio
 import os
 import random
-import shutil
 import sqlite3
-import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Sequence
@@ -18,17 +16,19 @@ from pathlib import Path
 from typing import Final
 
 from bench.counters import Counters
-from bench.filling import Filled, fill
+from bench.filled import phone_of, serving_filled
+from bench.filling import Filled
 from bench.report import Report
 from gateway.base.ids import RecordingId, UserId
 from tests.http.phone import Phone, speech
-from tests.support.gateway import Served, serving
+from tests.support.gateway import Served
 
 KIB: Final = 1024
 MOST_MS: Final = 25
 MOST_KIB: Final = 64
 LEAST_PER_S: Final = 20_000
 USERS: Final = (1_000, 100_000)
+_QUICK_USERS: Final = (1_000,)
 _GOAL_USERS: Final = 1_000_000
 """The goals for one delete are meant with so many users: ``--users 1000000``, which takes minutes to fill."""
 _OF_ONE: Final = 100_000
@@ -39,26 +39,20 @@ _TOGETHER: Final = 1_024
 _AUDIO: Final = speech(20_000)
 
 
-async def measure_deletes(counts: Sequence[int] = USERS) -> int:
+async def measure_deletes(counts: Sequence[int] = USERS, *, quick: bool = False) -> int:
     """
     Print what deletes cost; 1 if a goal is missed.
     """
+    counts = _QUICK_USERS if quick else counts
     report = Report("deletes")
     for count in counts:
-        folder = Path(tempfile.mkdtemp(prefix="gateway-bench-"))
-        try:
-            filled = await fill(
-                folder / "data",
-                users_count=count,
-                recordings_of=lambda number: 1 if number else _OF_ONE,
-            )
-            async with serving(folder / "data", with_workers=False) as served:
-                bench = _Deletes(served, filled, report, f"{count:,} users")
-                await bench.one_at_a_time()
-                await bench.many_at_once()
-                await bench.an_account()
-        finally:
-            shutil.rmtree(folder)
+        async with serving_filled(
+            users_count=count, recordings_of=lambda number: 1 if number else _OF_ONE
+        ) as (served, filled):
+            bench = _Deletes(served, filled, report, f"{count:,} users")
+            await bench.one_at_a_time()
+            await bench.many_at_once()
+            await bench.an_account()
     return report.finish()
 
 
@@ -148,11 +142,9 @@ class _Deletes:
         """
         ids = self._filled.user_ids[1:]
         some = self._random.choices(ids, k=count)
-        accounts = self._served.gateway.context.accounts
         found = []
         for number, user_id in enumerate(map(UserId, some)):
-            token = await accounts.new_token(user_id, lifetime_s=3600)
-            phone = Phone(self._served, user_id, {"Authorization": f"Bearer {token.reveal().decode()}"})
+            phone = await phone_of(self._served, user_id)
             recording = await phone.record(_AUDIO, party_name=f"Party {number}")
             found.append((user_id, RecordingId(uuid.UUID(recording)), phone))
         await self._served.placed()

@@ -9,7 +9,7 @@ import itertools
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +26,7 @@ from gateway.base.secret import Secret
 from gateway.catalog.tables import placements, recordings, users
 from gateway.console import open_databases
 from gateway.crypto.ggm import GgmState
+from gateway.database import Database
 from gateway.keyring import FileRootStore, Keyring
 from gateway.keyring.pages import (
     STATE_DEPTH,
@@ -54,7 +55,13 @@ DETAILS_SIZE: Final = 260
 SIZE: Final = 1_200_000
 """Of a recording: five minutes of speech."""
 
+_DETAILS: Final = Details(
+    filename="call.opus", filetype="audio/ogg", direction="in", party_number="+4930123456"
+)
+
 Row = tuple[Any, ...]
+_Recording = tuple[int, int, bytes, bytes | None]
+"""User's number, leaf, id, sealed details."""
 
 
 @dataclass(slots=True)
@@ -75,6 +82,13 @@ class Filled:
         Return the slot of the user of that number, from 0.
         """
         return KeySlot(self.first_slot + number)
+
+    @staticmethod
+    def stored_at(number: int) -> int:
+        """
+        Return when the recording of that number arrived, from 0: of one user's those that open are counted, else of all's.
+        """
+        return _NOW_MS + number * _SECOND_MS
 
 
 async def fill(
@@ -131,10 +145,11 @@ async def fill(
                 for number, user_id in enumerate(filled.user_ids)
             ),
         )
-    for number, count in enumerate(counts):
-        if opens and count:
-            await _add_readable(filled, number, count)
-    if not opens:
+    if opens:
+        for number, count in enumerate(counts):
+            async for rows in _readable(filled, number, count):
+                await _add_recordings(filled, rows)
+    else:
         await _add_recordings(
             filled,
             (
@@ -146,46 +161,39 @@ async def fill(
     return filled
 
 
-async def _add_readable(filled: Filled, number: int, count: int) -> None:
+async def _readable(filled: Filled, number: int, count: int) -> AsyncIterator[list[_Recording]]:
     """
-    Add recordings of one user whose details open.
+    Yield recordings of one user whose details open, in batches.
     """
-    slot = filled.slot_of(number)
-    async with AsyncExitStack() as stack:
-        _, keys = await open_databases(filled.settings, stack)
-        roots = FileRootStore(DataDirectory(filled.settings.data_dir).root)
-        keyring = await Keyring.attach(keys, roots, SystemClock())
-        stack.push_async_callback(keyring.close)
+    slot, settings = filled.slot_of(number), filled.settings
+    # The catalog stays closed meanwhile: who fills it wants it for himself.
+    keys = await Database.connect(settings.keys_url, schema=settings.data.keys_schema)
+    try:
+        keyring = await Keyring.attach(
+            keys, FileRootStore(DataDirectory(settings.data_dir).root), SystemClock()
+        )
         for first in range(0, count, _BATCH):
             indexes = [LeafIndex(index) for index in range(first, min(first + _BATCH, count))]
-            leaves = await keyring.leaves(slot, indexes)
-            told = Details(
-                filename="call.opus", filetype="audio/ogg", direction="in", party_number="+4930123456"
-            )
-            rows = []
-            for index, leaf in leaves.items():
-                id_ = os.urandom(16)
-                recording_id = RecordingId(uuid.UUID(bytes=id_))
-                rows.append(
-                    (
-                        number,
-                        index,
-                        id_,
-                        seal_details(told, leaf, recording_id=recording_id, slot=slot, index=index),
-                    )
-                )
-            await _add_recordings(filled, rows)
+            rows: list[_Recording] = []
+            for index, leaf in (await keyring.leaves(slot, indexes)).items():
+                recording_id = RecordingId(uuid.UUID(bytes=os.urandom(16)))
+                details = seal_details(_DETAILS, leaf, recording_id=recording_id, slot=slot, index=index)
+                rows.append((number, index, recording_id.bytes, details))
+            yield rows
+        await keyring.close()
+    finally:
+        await keys.close()
 
 
-async def _add_recordings(filled: Filled, wanted: Iterable[tuple[int, int, bytes, bytes | None]]) -> None:
+async def _add_recordings(filled: Filled, wanted: Iterable[_Recording]) -> None:
     """
-    Add live recordings, each with its copy at home: user's number, leaf, id, sealed details.
+    Add live recordings, each with its copy at home.
     """
 
     def rows() -> Iterator[tuple[str, Row]]:
         for serial, (number, index, id_, details) in enumerate(wanted):
             recording_id = str(uuid.UUID(bytes=id_))
-            stored_at = _NOW_MS + (index if details else serial) * _SECOND_MS
+            stored_at = filled.stored_at(index if details else serial)
             yield (
                 recording_id,
                 (

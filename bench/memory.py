@@ -19,7 +19,7 @@ MIB = 1024 * 1024
 BLOCK = os.urandom(MIB)
 
 
-async def measure_memory() -> int:
+async def measure_memory(*, quick: bool = False) -> int:
     """
     Print what each workload adds to the daemon's memory; 1 if one passes its limit.
     """

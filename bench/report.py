@@ -60,12 +60,16 @@ class Report:
         self._figures.append(figure)
         print(figure, flush=True)
 
-    def add_latencies(self, name: str, seconds: Sequence[float], *, most_p50_ms: float | None = None) -> None:
+    def add_latencies(
+        self, name: str, seconds: Sequence[float], *, most_p50_ms: float | None = None
+    ) -> float:
         """
-        Print the median and the 95th percentile of *seconds*, in milliseconds.
+        Print the median and the 95th percentile of *seconds*, in milliseconds; return the median in seconds.
         """
-        self.add(f"{name}, p50", 1000 * statistics.median(seconds), "ms", most=most_p50_ms)
+        median = statistics.median(seconds)
+        self.add(f"{name}, p50", 1000 * median, "ms", most=most_p50_ms)
         self.add(f"{name}, p95", 1000 * percentile(seconds, 95), "ms")
+        return median
 
     def finish(self) -> int:
         """

@@ -267,11 +267,11 @@ def write_json(samples: Samples, path: Path) -> None:
     path.write_text(json.dumps(told, indent=1) + "\n")
 
 
-async def measure_side_by_side() -> int:
+async def measure_side_by_side(*, quick: bool = False) -> int:
     """
-    Run everything, print the tables, and write them as JSON and as a picture.
+    Run everything, print the tables, and write them as JSON and as a picture; *quick*: small uploads, once.
     """
-    samples = await asyncio.to_thread(collect, _ROUNDS)
+    samples = await asyncio.to_thread(collect, 1 if quick else _ROUNDS, only=("small",) if quick else ())
     print(table(samples))
     folder = Path(tempfile.gettempdir())
     write_json(samples, folder / "gateway-bench.json")

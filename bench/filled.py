@@ -1,0 +1,44 @@
+"""
+A gateway in this process that serves a filled installation, for as long as something is measured in it.
+"""
+
+import logging
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from bench.filling import Filled, fill
+from gateway.base.ids import UserId
+from tests.http.phone import Phone
+from tests.support.gateway import Served, serving
+
+
+@asynccontextmanager
+async def serving_filled(
+    *, users_count: int, recordings_of: Callable[[int], int], opens: bool = False
+) -> AsyncIterator[tuple[Served, Filled]]:
+    """
+    Fill a folder as `fill` does, and serve from it without workers; both are gone on leaving.
+    """
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    folder = Path(tempfile.mkdtemp(prefix="gateway-bench-"))
+    try:
+        filled = await fill(
+            folder / "data", users_count=users_count, recordings_of=recordings_of, opens=opens
+        )
+        async with serving(folder / "data", with_workers=False) as served:
+            yield served, filled
+    finally:
+        shutil.rmtree(folder)
+
+
+async def phone_of(served: Served, user_id: UserId) -> Phone:
+    """
+    Return a client of a user who was filled in.
+    """
+    token = await served.gateway.context.accounts.new_token(user_id, lifetime_s=3600)
+    return Phone(served, user_id, {"Authorization": f"Bearer {token.reveal().decode()}"})
