@@ -13,6 +13,7 @@ from bench.memory import measure_memory
 from bench.placing import measure_placing
 from bench.side_by_side import measure_side_by_side
 from bench.stalls import measure_stalls
+from bench.starting import measure_starting
 
 BENCHMARKS: Final[dict[str, Callable[[bool], Awaitable[int]]]] = {
     "side-by-side": lambda quick: measure_side_by_side(quick=quick),
@@ -21,6 +22,7 @@ BENCHMARKS: Final[dict[str, Callable[[bool], Awaitable[int]]]] = {
     "stalls": lambda quick: measure_stalls(quick=quick),
     "deletes": lambda quick: measure_deletes(quick=quick),
     "lists": lambda quick: measure_lists(quick=quick),
+    "starting": lambda quick: measure_starting(quick=quick),
 }
 
 
