@@ -1,5 +1,5 @@
 """
-Peak memory of the daemon: many uploads at once, and one very long one.
+Peak memory of the daemon: many uploads at once, fast, slow and idle, and one very long one.
 
 The peak is the kernel's own high-water mark of resident memory, set back before each workload.
 A warm-up comes first, so that what every process needs once (imports, thread stacks, database pages) is not counted.
@@ -10,45 +10,73 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
+from bench.report import Report
 from tests.support.gateway import Daemon, running_daemon
 
 MIB = 1024 * 1024
 BLOCK = os.urandom(MIB)
+_SLOW: Final = 100
+_SLOW_PART: Final = 16 * 1024
+_SLOW_PAUSE_S: Final = 0.25
+_IDLE: Final = 1_000
+_IDLE_PART: Final = 64 * 1024
+_LENGTHS: Final = (400_000, 20_000_000, 2_000_000_000)
+"""What slow and idle uploads say that they will bring: memory is not to grow with it. Short ones come through aiohttp."""
 
 
 async def measure_memory(*, quick: bool = False) -> int:
     """
     Print what each workload adds to the daemon's memory; 1 if one passes its limit.
     """
+    report = Report("memory")
     folder = Path(tempfile.mkdtemp(prefix="gateway-bench-"))
     try:
         # As it is served in earnest: with the allocator that scrubs what is freed.
         environment = {"GATEWAY_HARDENING__SCRUB_FREED_MEMORY": "true", "GATEWAY_LOG__LEVEL": "warning"}
         async with running_daemon(folder / "data", environment=environment) as daemon:
             _, auth = daemon.new_user()
-            await upload_all(daemon, auth, count=20, size=2 * MIB)
-            print(f"idle after warm-up: {resident_mib(daemon.pid):.0f} MiB")
-            results = [
-                # The long one first: what many uploads leave free in the heap would hide its growth.
-                await _measure(daemon, auth, "one upload of 2 GB", count=1, size=2_000_000_000, limit=16),
-                await _measure(
-                    daemon, auth, "100 uploads of 20 MB at once", count=100, size=20_000_000, limit=200
-                ),
-            ]
+            await _measure_all(report, daemon, auth, part=10 if quick else 1)
     finally:
         shutil.rmtree(folder)
-    return 0 if all(results) else 1
+    return report.finish()
 
 
-async def _measure(
-    daemon: Daemon, auth: dict[str, str], name: str, *, count: int, size: int, limit: int
-) -> bool:
-    grown = await measure_peak(daemon, lambda: upload_all(daemon, auth, count=count, size=size))
-    print(f"{name}: peak {grown:+.1f} MiB above idle (limit {limit} MiB)")
-    return grown < limit
+async def _measure_all(report: Report, daemon: Daemon, auth: dict[str, str], *, part: int) -> None:
+    """
+    Measure each workload, or only that part of it.
+    """
+    await upload_all(daemon, auth, count=20, size=2 * MIB)
+    report.add("idle after a warm-up", resident_mib(daemon.pid), "MiB")
+
+    async def add(name: str, work: Callable[[], Awaitable[None]], limit_mib: int | None = None) -> float:
+        grown = await measure_peak(daemon, work)
+        report.add(f"{name}: peak above idle", grown, "MiB", most=limit_mib)
+        return grown
+
+    # The long one first: what many uploads leave free in the heap would hide its growth.
+    size = 2_000_000_000 // part
+    await add(f"one upload of {size / 1e9:g} GB", partial(upload_all, daemon, auth, count=1, size=size), 16)
+    for length in _LENGTHS:
+        said = f"of {length / 1e6:,g} MB"
+        count = _SLOW // part
+        parts = min(60 // part, length // _SLOW_PART - 2)
+        work = partial(hold_all, daemon, auth, count=count, length=length, first=_SLOW_PART, parts=parts)
+        await add(f"{count} slow uploads {said}", work, 100)
+        count = _IDLE // part
+        work = partial(hold_all, daemon, auth, count=count, length=length, first=_IDLE_PART, parts=0)
+        grown = await add(f"{count:,} idle uploads {said}", work)
+        report.add("  the same, each", grown * 1024 / count, "KiB", most=64)
+    count = 100 // part
+    await add(
+        f"{count} uploads of 20 MB at once",
+        partial(upload_all, daemon, auth, count=count, size=20_000_000),
+        200,
+    )
 
 
 async def measure_peak(daemon: Daemon, work: Callable[[], Awaitable[None]]) -> float:
@@ -69,7 +97,40 @@ async def upload_all(daemon: Daemon, auth: dict[str, str], *, count: int, size: 
     await asyncio.gather(*[_upload(daemon.url, auth, size, all_begun) for _ in range(count)])
 
 
-async def _upload(url: str, auth: dict[str, str], size: int, all_begun: asyncio.Barrier) -> None:
+async def hold_all(
+    daemon: Daemon, auth: dict[str, str], *, count: int, length: int, first: int, parts: int
+) -> None:
+    """
+    Begin *count* uploads with *first* bytes of *length*, send *parts* more parts of each, slowly, and break off.
+    """
+    all_begun = asyncio.Barrier(count)
+
+    async def hold() -> None:
+        _, writer = await _begun(daemon.url, auth, length)
+        try:
+            writer.write(BLOCK[:first])
+            await writer.drain()
+            await all_begun.wait()
+            for _ in range(parts):
+                await asyncio.sleep(_SLOW_PAUSE_S)
+                writer.write(BLOCK[:_SLOW_PART])
+                await writer.drain()
+            if not parts:
+                # Longer than the gateway takes to fetch what came.
+                await asyncio.sleep(5)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    await asyncio.gather(*[hold() for _ in range(count)])
+
+
+async def _begun(
+    url: str, auth: dict[str, str], size: int
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """
+    Open a connection, and send the head of an upload that comes whole in one request.
+    """
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     head = [
@@ -84,6 +145,11 @@ async def _upload(url: str, auth: dict[str, str], size: int, all_begun: asyncio.
         "",
     ]
     writer.write("\r\n".join(head).encode())
+    return reader, writer
+
+
+async def _upload(url: str, auth: dict[str, str], size: int, all_begun: asyncio.Barrier) -> None:
+    reader, writer = await _begun(url, auth, size)
     left = size
     while left:
         if left <= size // 2 < left + len(BLOCK):
