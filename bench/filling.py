@@ -242,6 +242,7 @@ async def _add_recordings(filled: Filled, wanted: Iterable[_Recording]) -> None:
                         SIZE + 1000,
                         row[6],
                         row[6],
+                        row[6],
                         os.urandom(32).hex(),
                     )
                 )
@@ -256,6 +257,7 @@ async def _add_recordings(filled: Filled, wanted: Iterable[_Recording]) -> None:
                     "sealed_size",
                     "created_at",
                     "placed_at",
+                    "checked_at",
                     "digest",
                 ),
                 placed,

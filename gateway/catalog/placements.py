@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from sqlalchemy import Row, bindparam, func, or_, select, update
+from sqlalchemy import BigInteger, Integer, Row, bindparam, func, select, update
 
 from gateway.base.ids import RecordingId, UserId
 from gateway.catalog.tables import placements, recordings
@@ -272,17 +272,25 @@ async def due_for_check(connection: Connection, *, checked_before: int, limit: i
     """
     Return recordings with a placed blob that was not looked at since *checked_before*, longest first.
     """
-    query = (
-        select(placements.c.recording_id)
-        .where(
-            placements.c.state == "placed",
-            or_(placements.c.checked_at.is_(None), placements.c.checked_at < checked_before),
-        )
-        .order_by(placements.c.checked_at.asc().nulls_first(), placements.c.blob_key)
-        .limit(limit)
-    )
-    found = (await connection.execute(query)).scalars()
+    found = list((await connection.execute(_NEVER_CHECKED, {"most": limit})).scalars())
+    if len(found) < limit:
+        values = {"before": checked_before, "most": limit - len(found)}
+        found += (await connection.execute(_LONGEST_UNCHECKED, values)).scalars()
     return [RecordingId(uuid.UUID(recording_id)) for recording_id in dict.fromkeys(found)]
+
+
+# Two statements, for each finds its rows in an index: with OR between them every row is looked at each time.
+_NEVER_CHECKED: Final = (
+    select(placements.c.recording_id)
+    .where(placements.c.state == "placed", placements.c.checked_at.is_(None))
+    .limit(bindparam("most", type_=Integer))
+)
+_LONGEST_UNCHECKED: Final = (
+    select(placements.c.recording_id)
+    .where(placements.c.state == "placed", placements.c.checked_at < bindparam("before", type_=BigInteger))
+    .order_by(placements.c.checked_at)
+    .limit(bindparam("most", type_=Integer))
+)
 
 
 async def placed_recordings(
