@@ -10,9 +10,10 @@ Arguments are ids, never keys or personal data.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, Integer, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import BigInteger, Integer, Select, and_, bindparam, delete, func, or_, select, update
 
 from gateway.catalog.tables import jobs, moves, placements
 from gateway.database import Connection, db_now_ms, insert_or_ignore
@@ -62,42 +63,73 @@ _NEW: Final = {
 }
 
 
-async def has_due_job(connection: Connection, kinds: Sequence[str]) -> bool:
+@dataclass(frozen=True, slots=True)
+class DueJobs:
     """
-    Tell whether there is a job of these kinds to claim.
+    Jobs of one kind that can be claimed; those of *state* "running" because their lease has run out.
     """
-    return (await connection.execute(_ONE_DUE, {"kinds": kinds})).first() is not None
+
+    kind: str
+    state: str
+
+
+async def find_due(connection: Connection, kinds: Sequence[str]) -> list[DueJobs]:
+    """
+    Return of which kinds there are jobs to claim, the kind with the job that is longest due first.
+
+    What it costs does not depend on how many jobs there are, of these kinds and of others.
+    """
+    queues = [DueJobs(kind, state) for kind in kinds for state in _DUE_SINCE]
+    now, *since = (await connection.execute(_longest_due(tuple(kinds)))).one()
+    due = [(at, number) for number, at in enumerate(since) if at is not None and at <= now]
+    return [queues[number] for _, number in sorted(due)]
 
 
 async def claim_jobs(
-    connection: Connection, kinds: Sequence[str], *, holder: str, lease_ms: int, limit: int = 1
+    connection: Connection, due: Sequence[DueJobs], *, holder: str, lease_ms: int, limit: int = 1
 ) -> list[Job]:
     """
-    Take up to *limit* jobs of these kinds: those that are longest due, or whose lease has run out.
+    Take up to *limit* of the jobs that `find_due` told of, as far as they are still there; of each kind the longest due.
     """
-    due = await connection.execute(_LONGEST_DUE, {"kinds": kinds, "most": limit})
-    job_ids = due.scalars().all()
+    job_ids: list[str] = []
+    for jobs_of_kind in due:
+        values = {"kind": jobs_of_kind.kind, "most": limit - len(job_ids)}
+        job_ids += (await connection.execute(_DUE[jobs_of_kind.state], values)).scalars()
+        if len(job_ids) == limit:
+            break
     if not job_ids:
         return []
     taken = {"job_ids": job_ids, "holder": holder, "lease_ms": lease_ms}
     return [Job(*row) for row in await connection.execute(_CLAIMED, taken)]
 
 
-_IS_DUE: Final = and_(
-    jobs.c.kind.in_(bindparam("kinds", expanding=True)),
-    or_(
-        and_(jobs.c.state == "ready", jobs.c.run_at <= db_now_ms()),
-        and_(jobs.c.state == "running", jobs.c.lease_until <= db_now_ms()),
-    ),
-)
-_ONE_DUE: Final = select(jobs.c.id).where(_IS_DUE).limit(1)
-_LONGEST_DUE: Final = (
-    select(jobs.c.id)
-    .where(_IS_DUE)
-    .order_by(jobs.c.run_at, jobs.c.id)
+_DUE_SINCE: Final = {"ready": jobs.c.run_at, "running": jobs.c.lease_until}
+_DUE: Final = {
+    state: select(jobs.c.id)
+    .where(jobs.c.state == state, jobs.c.kind == bindparam("kind"), since <= db_now_ms())
+    .order_by(since)
     .limit(bindparam("most", type_=Integer))
     .with_for_update(skip_locked=True)
-)
+    for state, since in _DUE_SINCE.items()
+}
+
+
+@cache
+def _longest_due(kinds: tuple[str, ...]) -> Select[Any]:
+    """
+    Ask for the database's time, and since when the longest due job of each kind and state has been due.
+    """
+    # One look into the index for each: asked for all kinds at once, every job would be looked at.
+    longest = [
+        select(func.min(since)).where(jobs.c.state == state, jobs.c.kind == kind).scalar_subquery()
+        for kind in kinds
+        for state, since in _DUE_SINCE.items()
+    ]
+    return select(
+        db_now_ms().label("now"), *(each.label(f"since_{number}") for number, each in enumerate(longest))
+    )
+
+
 _CLAIMED: Final = (
     update(jobs)
     .where(jobs.c.id.in_(bindparam("job_ids", expanding=True)))

@@ -203,7 +203,7 @@ jobs = Table(
     Column("last_error", Text),
     Column("created_at", BigInteger, nullable=False),
     UniqueConstraint("kind", "subject_id"),
-    Index("jobs_due", "state", "run_at"),
+    Index("jobs_due", "state", "kind", "run_at"),
 )
 
 markers = Table(

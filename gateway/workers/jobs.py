@@ -15,7 +15,7 @@ import structlog
 from gateway.api.errors import BackendError, Disposition
 from gateway.base.batches import Batches
 from gateway.base.ids import RecordingId, UserId
-from gateway.catalog.jobs import Job, claim_jobs, finish_jobs, has_due_job, park_job, renew_lease, retry_job
+from gateway.catalog.jobs import Job, claim_jobs, find_due, finish_jobs, park_job, renew_lease, retry_job
 from gateway.crypto.errors import CryptoError
 from gateway.database import Database
 from gateway.services.checking import CheckService
@@ -105,11 +105,12 @@ class JobDesk:
 
     async def _claim_all(self, asked: Sequence[None]) -> list[Job | None]:
         async with self._catalog.read() as connection:
-            if not await has_due_job(connection, self._kinds):
-                return [None] * len(asked)
+            due = await find_due(connection, self._kinds)
+        if not due:
+            return [None] * len(asked)
         async with self._catalog.write() as connection:
             claimed = await claim_jobs(
-                connection, self._kinds, holder=self._node, lease_ms=self._lease_ms, limit=len(asked)
+                connection, due, holder=self._node, lease_ms=self._lease_ms, limit=len(asked)
             )
         return [*claimed, *[None] * (len(asked) - len(claimed))]
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select, update
 
 from gateway.catalog import jobs as catalog
-from gateway.catalog.jobs import Job
+from gateway.catalog.jobs import DueJobs, Job
 from gateway.catalog.tables import jobs
 from gateway.database import Database, db_now_ms
 
@@ -21,9 +21,21 @@ async def enqueued(database: Database, *subjects: str, kind: str = "place") -> N
             await catalog.enqueue_job(connection, kind, subject)
 
 
-async def claimed(database: Database, holder: str = "one", lease_ms: int = 60_000) -> Job | None:
+async def due_now(database: Database) -> list[DueJobs]:
+    async with database.read() as connection:
+        return await catalog.find_due(connection, KINDS)
+
+
+async def claimed_at_once(
+    database: Database, holder: str = "one", lease_ms: int = 60_000, limit: int = 1
+) -> list[Job]:
     async with database.write() as connection:
-        jobs = await catalog.claim_jobs(connection, KINDS, holder=holder, lease_ms=lease_ms)
+        due = await catalog.find_due(connection, KINDS)
+        return await catalog.claim_jobs(connection, due, holder=holder, lease_ms=lease_ms, limit=limit)
+
+
+async def claimed(database: Database, holder: str = "one", lease_ms: int = 60_000) -> Job | None:
+    jobs = await claimed_at_once(database, holder, lease_ms)
     return jobs[0] if jobs else None
 
 
@@ -74,6 +86,29 @@ async def test_the_longest_due_comes_first_and_what_is_not_due_waits(catalog_dat
     found = [await claimed(catalog_database) for _ in range(3)]
 
     assert ["sooner", "later", None] == [job and job.subject_id for job in found]
+
+
+async def test_the_kind_with_the_longest_due_job_comes_first(catalog_database: Database) -> None:
+    await enqueued(catalog_database, "a", "b")
+    await enqueued(catalog_database, "c", kind="erase")
+    delays = {"a": -1000, "b": -3000, "c": -2000}
+    async with catalog_database.write() as connection:
+        for subject, delay in delays.items():
+            await connection.execute(
+                update(jobs).where(jobs.c.subject_id == subject).values(run_at=db_now_ms() + delay)
+            )
+    place, erase = DueJobs("place", "ready"), DueJobs("erase", "ready")
+    assert [place, erase] == await due_now(catalog_database)
+
+    assert "b" == (await sure(catalog_database)).subject_id
+    assert [erase, place] == await due_now(catalog_database)
+
+    # Its lease has run out, and it is due since then.
+    await changed(catalog_database, lease_until=db_now_ms() - 1500)
+    assert [erase, DueJobs("place", "running"), place] == await due_now(catalog_database)
+    found = [(await sure(catalog_database)).subject_id for _ in range(3)]
+    assert ["c", "b", "a"] == found
+    assert [] == await due_now(catalog_database)
 
 
 async def test_only_the_kinds_that_are_asked_for_are_claimed(catalog_database: Database) -> None:
@@ -189,13 +224,9 @@ async def test_the_leases_of_a_node_that_is_gone_are_given_back(catalog_database
 
 async def test_several_are_claimed_at_once_each_of_them_once(catalog_database: Database) -> None:
     await enqueued(catalog_database, *"abcde")
-    async with catalog_database.write() as connection:
-        first = await catalog.claim_jobs(connection, KINDS, holder="one", lease_ms=60_000, limit=3)
-    async with catalog_database.read() as connection:
-        assert await catalog.has_due_job(connection, KINDS)
-    async with catalog_database.write() as connection:
-        second = await catalog.claim_jobs(connection, KINDS, holder="two", lease_ms=60_000, limit=3)
-    async with catalog_database.read() as connection:
-        assert not await catalog.has_due_job(connection, KINDS)
+    first, second, third = [
+        await claimed_at_once(catalog_database, holder, limit=3) for holder in ("one", "two", "three")
+    ]
+    assert [] == third
     assert (3, 2) == (len(first), len(second))
     assert sorted("abcde") == sorted(job.subject_id for job in first + second)

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench.filling import Filled, fill
+from gateway.catalog.jobs import enqueue_jobs
+from gateway.settings import Jobs
+from gateway.workers.jobs import JobDesk
 from tests.e2e.test_costs import Meter, cost
 from tests.support.gateway import serving
 
@@ -29,3 +32,21 @@ async def test_looking_for_copies_to_check(tmp_path: Path, monkeypatch: pytest.M
             assert {"begins": 1, "statements": 2} == await cost(meter, look)
             assert count == len(found)
             monkeypatch.undo()
+
+
+@pytest.mark.parametrize("backlog", ["place", "copy"], ids=["of its own kind", "of another kind"])
+async def test_claiming_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backlog: str) -> None:
+    async with serving(tmp_path / "data", with_workers=False) as served:
+        catalog = served.gateway.context.catalog
+        desk = JobDesk(catalog, ["discard", "erase", "place"], Jobs(), node="node")
+        async with catalog.write() as connection:
+            await enqueue_jobs(connection, backlog, [str(number) for number in range(COUNT)])
+            await enqueue_jobs(connection, "place", ["one of its own"])
+        meter = Meter(served, monkeypatch)
+
+        async def claim() -> None:
+            assert await desk.claim() is not None
+
+        # Of which kinds jobs are due, the longest due one, and the claim; what is handed to a thread is the commit.
+        expected = {"begins": 2, "statements": 3, "commits": 1, "hand-overs": 1}
+        assert expected == await cost(meter, claim)

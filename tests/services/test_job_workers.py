@@ -98,7 +98,8 @@ async def test_work_stops_when_its_lease_is_lost_and_changes_nothing(catalog_dat
     await started.wait()
     async with catalog_database.write() as connection:
         await connection.execute(update(jobs).values(lease_until=db_now_ms() - 1))
-        [successor] = await catalog.claim_jobs(connection, ["place"], holder="other", lease_ms=60_000)
+        due = await catalog.find_due(connection, ["place"])
+        [successor] = await catalog.claim_jobs(connection, due, holder="other", lease_ms=60_000)
 
     async with asyncio.timeout(10):
         assert await late
