@@ -11,6 +11,7 @@ from bench.deletes import measure_deletes
 from bench.lists import measure_lists
 from bench.memory import measure_memory
 from bench.placing import measure_placing
+from bench.placing_s3 import measure_placing_s3
 from bench.side_by_side import measure_side_by_side
 from bench.stalls import measure_stalls
 from bench.starting import measure_starting
@@ -19,6 +20,7 @@ BENCHMARKS: Final[dict[str, Callable[[bool], Awaitable[int]]]] = {
     "side-by-side": lambda quick: measure_side_by_side(quick=quick),
     "memory": lambda quick: measure_memory(quick=quick),
     "placing": lambda quick: measure_placing(quick=quick),
+    "placing-s3": lambda quick: measure_placing_s3(quick=quick),
     "stalls": lambda quick: measure_stalls(quick=quick),
     "deletes": lambda quick: measure_deletes(quick=quick),
     "lists": lambda quick: measure_lists(quick=quick),

@@ -2,14 +2,11 @@
 A gateway in this process that serves a filled installation, for as long as something is measured in it.
 """
 
-import logging
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-import structlog
 
 from bench.filling import Filled, fill
 from gateway.base.ids import UserId
@@ -24,7 +21,6 @@ async def serving_filled(
     """
     Fill a folder as `fill` does, and serve from it without workers; both are gone on leaving.
     """
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     folder = Path(tempfile.mkdtemp(prefix="gateway-bench-"))
     try:
         filled = await fill(

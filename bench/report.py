@@ -3,11 +3,14 @@ What a benchmark found: printed as it is found, beside its goal, and written as 
 """
 
 import json
+import logging
 import statistics
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import structlog
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Report:
     """
 
     def __init__(self, name: str) -> None:
+        # Of a gateway in this process: its log would stand between the figures.
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
         self._name = name
         self._figures: list[Figure] = []
         print(f"\n{name}", flush=True)
