@@ -14,15 +14,14 @@ import structlog
 from aiohttp import web
 
 from gateway.api.backend import Backend, BackendContext
-from gateway.backends.addresses import PublicAddresses
+from gateway.assembly import Links, open_links, open_people
 from gateway.backends.hosted import hosted
 from gateway.backends.loader import PluginSet, load_plugins
 from gateway.backends.measured import Meters
 from gateway.base.clock import Clock, SystemClock
 from gateway.base.data_directory import DataDirectory, DataDirectoryLock
 from gateway.base.errors import ConfigurationError
-from gateway.catalog.jobs import enqueue_job, release_leases, wake_jobs_of_place
-from gateway.catalog.placements import blobs_at
+from gateway.catalog.jobs import release_leases
 from gateway.catalog.uploads import spooled_ids
 from gateway.console import open_databases
 from gateway.database import Database
@@ -38,19 +37,9 @@ from gateway.services.erasure import ErasureService
 from gateway.services.expiry import UploadExpiry
 from gateway.services.holders import Holders
 from gateway.services.leaf_choice import UnusedLeaves
-from gateway.services.link_connections import Connector, provider_session
-from gateway.services.link_health import LinkHealth
-from gateway.services.link_kinds import LinkKinds
-from gateway.services.link_notes import LinkNotes
-from gateway.services.link_secrets import LinkVault
-from gateway.services.link_tokens import TokenKeeping, TokenSources
-from gateway.services.link_trials import LinkTrials
-from gateway.services.link_views import LinkViews
 from gateway.services.linked_places import LinkedPlaces
-from gateway.services.linking import LinkingService
 from gateway.services.moving import MoveService
 from gateway.services.new_uploads import NewUploads
-from gateway.services.oauth import TokenEndpoint
 from gateway.services.placement import PlacementService
 from gateway.services.places import HOME
 from gateway.services.playback import LiveReads, PlaybackService
@@ -58,6 +47,7 @@ from gateway.services.purging import PurgeService
 from gateway.services.putting import BlobPutter, PartBudget
 from gateway.services.recordings import RecordingService
 from gateway.services.routing import RoutingService
+from gateway.services.sign_in_expiry import SignInExpiry
 from gateway.services.uploads import UploadService
 from gateway.services.views import RecordingViews
 from gateway.services.whole_uploads import WholeUploads
@@ -68,7 +58,7 @@ from gateway.web.pages import add_pages
 from gateway.workers.jobs import Handler, JobDesk, JobWorker, copy_handlers, job_handlers
 from gateway.workers.scrubber import Scrubber
 from gateway.workers.supervisor import Supervisor
-from gateway.workers.sweeper import UploadSweeper
+from gateway.workers.sweeper import SignInSweeper, UploadSweeper
 
 log = structlog.get_logger()
 
@@ -94,7 +84,7 @@ class Gateway:
     placement: PlacementService
     copies: CopyService
     checks: CheckService
-    links: "Links"
+    links: Links
 
     async def _interrupt_uploads(self, app: web.Application) -> None:
         # A phone that hangs would hold the stop up; what it brought is kept, and it comes back.
@@ -117,18 +107,6 @@ class Gateway:
         add_routes(app)
         add_pages(app)
         return app
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Links:
-    """
-    What has to do with the accounts that users link.
-    """
-
-    places: LinkedPlaces
-    linking: LinkingService
-    views: LinkViews
-    health: LinkHealth
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +155,7 @@ async def open_gateway(
         plugins, home = await _home(settings, stack, metrics, clock)
         home_bell = WorkBell()
         bell = WorkBell(home_bell)
-        links = await _links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
+        links = await open_links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
         places = links.places
         reads = LiveReads()
         default_route = settings.placement.default_route
@@ -223,11 +201,13 @@ async def open_gateway(
         stack.push_async_callback(whole_uploads.close)
 
         moves = MoveService(catalog, copies, purging, clock, bell, end_link=links.linking.end)
+        accounts = AccountService(catalog, keyring, clock)
         context = Context(
             settings=settings,
             catalog=catalog,
             keyring=keyring,
-            accounts=AccountService(catalog, keyring, clock),
+            accounts=accounts,
+            people=await open_people(settings, stack, catalog, keyring, plugins, accounts, clock),
             uploads=uploads,
             whole_uploads=whole_uploads,
             recordings=RecordingService(catalog, views, keyring, settings.recordings),
@@ -272,6 +252,10 @@ async def open_gateway(
             supervisor = Supervisor(
                 {
                     "uploads": UploadSweeper(expiry, interval_s=settings.uploads.sweep_interval_s).run,
+                    "sign-ins": SignInSweeper(
+                        SignInExpiry(catalog, clock, settings.sign_in),
+                        interval_s=settings.uploads.sweep_interval_s,
+                    ).run,
                     "links": links.health.run,
                     "scrub": Scrubber(checks, clock, settings.scrub).run,
                     **{
@@ -319,7 +303,9 @@ async def open_reach(settings: Settings) -> AsyncIterator[Reach]:
         stack.callback(spool.close)
         metrics, bell = Metrics(), WorkBell()
         plugins, home = await _home(settings, stack, metrics, clock)
-        places = (await _links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)).places
+        places = (
+            await open_links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
+        ).places
         copies = CopyService(
             catalog,
             keyring,
@@ -398,56 +384,6 @@ async def _locked(directory: DataDirectory) -> DataDirectoryLock:
             raise directory.refusal()
         await asyncio.sleep(0.1)
     return lock
-
-
-async def _links(
-    settings: Settings,
-    stack: AsyncExitStack,
-    catalog: Database,
-    keyring: Keyring,
-    plugins: PluginSet,
-    home: Backend,
-    metrics: Metrics,
-    clock: Clock,
-    bell: WorkBell,
-) -> Links:
-    """
-    Build what reaches users' own accounts.
-    """
-
-    async def wake_jobs(link_id: str) -> None:
-        async with catalog.write() as connection:
-            await wake_jobs_of_place(connection, link_id)
-            if await blobs_at(connection, link_id, states=("left",), limit=1):
-                await enqueue_job(connection, "sweep-left", link_id)
-        bell.ring()
-
-    limits = settings.links
-    kinds = LinkKinds(plugins, limits.kinds)
-    vault = LinkVault(catalog, keyring)
-    notes = LinkNotes(catalog, clock, on_recovered=wake_jobs)
-    http = await stack.enter_async_context(provider_session())
-    connector = Connector(
-        plugins=plugins,
-        http=http,
-        addresses=PublicAddresses(allow_private=limits.allow_private_addresses, allow_http=limits.allow_http),
-        limits=limits,
-        calls=settings.backends,
-        clock=clock,
-        meters=Meters(calls=metrics.backend_calls, duration=metrics.backend_duration),
-    )
-    endpoint = TokenEndpoint(http, timeout_s=limits.token_timeout_s)
-    keeping = TokenKeeping(catalog=catalog, vault=vault, endpoint=endpoint, clock=clock, limits=limits)
-    places = LinkedPlaces(home, catalog, vault, kinds, connector, TokenSources(keeping), notes)
-    stack.push_async_callback(places.close)
-    health = LinkHealth(catalog, places, notes, clock, limits)
-    trials = LinkTrials(catalog, connector, endpoint)
-    return Links(
-        places=places,
-        linking=LinkingService(catalog, vault, kinds, trials, keeping, places, notes, clock, limits),
-        views=LinkViews(catalog, vault, kinds, notes, health),
-        health=health,
-    )
 
 
 async def _sweep_spool(catalog: Database, spool: Spool) -> None:

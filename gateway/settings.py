@@ -45,6 +45,10 @@ class Server(Section, frozen=True):
     """0 takes a free port and says which."""
     public_url: str = ""
     """Where browsers reach the gateway, such as ``https://calls.example.org``; empty: wherever a request says."""
+    production: bool = False
+    """Whether people's real calls are kept here: what is for trying out only refuses to start then."""
+    proxies: list[str] = []
+    """Networks of reverse proxies, such as ``10.0.0.0/8``, whose ``X-Forwarded-For`` is believed."""
     shutdown_timeout_s: NotNegative = 3
     """How long requests in flight may go on after SIGTERM. Uploads end at once and keep what they brought."""
 
@@ -117,6 +121,53 @@ class Tokens(Section, frozen=True):
     """
 
     lifetime_s: Positive = 365 * _DAY
+
+
+class SignIn(Section, frozen=True):
+    """
+    How people sign in.
+    """
+
+    kinds: dict[str, dict[str, Any]] = msgspec.field(default_factory=lambda: {"console": {}})
+    """
+    The ways of proving who one is, each with the operator's settings for it.
+
+    ``console`` writes codes into the daemon's log, for trying it out.
+    """
+    open: bool = True
+    """Whether people who are not known here get an account."""
+    attempt_lifetime_s: Positive = 600
+    """How long somebody may take to prove who he is."""
+    max_tries: Positive = 5
+    """Codes that may be named before another one has to be sent."""
+    resend_after_s: NotNegative = 30
+    window_s: Positive = _HOUR
+    """Within so long:"""
+    codes_per_number: Positive = 5
+    codes_per_address: Positive = 20
+    codes_per_device: Positive = 10
+    codes_in_all: Positive = 1000
+    """Codes cost money: past this none is sent to anybody."""
+    tries_per_number: Positive = 15
+    tries_per_address: Positive = 100
+    """Codes and refresh tokens named from one address that were none."""
+    countries: list[str] = []
+    """Where codes are sent to, as ISO 3166 codes such as ``US``; empty: everywhere but to numbers that cost extra."""
+    access_lifetime_s: Positive = 900
+    """Of an app's access token."""
+    refresh_lifetime_s: Positive = 90 * _DAY
+    """An app that does not come for so long has to sign in again."""
+    refresh_grace_s: NotNegative = 60
+    """A refresh token may come twice within so long, for the first answer may be lost on its way."""
+    refresh_memory_s: Positive = 30 * _DAY
+    """How long a used refresh token is remembered, so that a copy of it gives its thief away."""
+    session_lifetime_s: Positive = 12 * _HOUR
+    """Of a browser that is not to be remembered."""
+    remembered_lifetime_s: Positive = 90 * _DAY
+    max_devices: Positive = 50
+    """Of one user; the one that was used least lately makes room."""
+    return_to: list[str] = []
+    """Where an app may have the browser sent after a provider's consent; one that ends with / stands for all below it."""
 
 
 class Keyring(Section, frozen=True):
@@ -275,6 +326,7 @@ class Settings(Section, frozen=True):
     spool: Spool = Spool()
     recordings: Recordings = Recordings()
     tokens: Tokens = Tokens()
+    sign_in: SignIn = SignIn()
     keyring: Keyring = Keyring()
     home: Home = Home()
     backends: Backends = Backends()

@@ -12,6 +12,8 @@ The entry point names a module that implements `gateway_register_backends`, mark
 
 Everything a plugin needs is imported from here; which module it lies in is no part of the promise.
 The contract knows neither keys nor users nor recordings: a backend keeps opaque, already sealed bytes.
+
+A way of signing in comes the same way, as an `IdentityKind` from `gateway_register_identities`.
 """
 
 from gateway.api.backend import Backend, BackendContext, BackendKind, Quota, Traits
@@ -33,6 +35,19 @@ from gateway.api.errors import (
     translated,
 )
 from gateway.api.hookspecs import ENTRY_POINT_GROUP, PROJECT, hookimpl
+from gateway.api.identity import (
+    Channel,
+    CodeGone,
+    CodeProvider,
+    IdentityContext,
+    IdentityError,
+    IdentityKind,
+    NumberRefused,
+    OpenIdProfile,
+    ProviderDown,
+    ProviderMisconfigured,
+    TooManyCodes,
+)
 from gateway.api.lending import AddressRule, ThreadLane, TokenSource
 from gateway.api.oauth import AccountIdentity, Grant, OAuthProfile, TokenRequest
 from gateway.api.puts import PutSession, ResumablePuts
@@ -56,13 +71,23 @@ __all__ = [
     "BlobRef",
     "BlobSource",
     "BlobStat",
+    "Channel",
+    "CodeGone",
+    "CodeProvider",
     "Conflict",
     "Disposition",
     "Grant",
+    "IdentityContext",
+    "IdentityError",
+    "IdentityKind",
     "IntegrityMismatch",
     "Misconfigured",
     "NotFound",
+    "NumberRefused",
     "OAuthProfile",
+    "OpenIdProfile",
+    "ProviderDown",
+    "ProviderMisconfigured",
     "PutSession",
     "Quota",
     "QuotaExceeded",
@@ -73,6 +98,7 @@ __all__ = [
     "ThreadLane",
     "TokenRequest",
     "TokenSource",
+    "TooManyCodes",
     "Traits",
     "Transient",
     "Unsupported",

@@ -1,9 +1,9 @@
 """
 The hooks that a plugin can implement.
 
-There is one.
-pluggy finds backends and does nothing else here.
-It does not await, so the storage contract itself is the typed protocol `gateway.api.Backend`.
+There are two; a plugin has one of them, or both.
+pluggy finds what plugins bring and does nothing else here.
+It does not await, so the contracts themselves are typed protocols: `gateway.api.Backend`, `gateway.api.CodeProvider`.
 """
 
 from collections.abc import Iterable
@@ -12,6 +12,7 @@ from typing import Any, Final
 import pluggy
 
 from gateway.api.backend import BackendKind
+from gateway.api.identity import IdentityKind
 
 PROJECT: Final = "gateway"
 """The name under which pluggy tells our marks from those of others."""
@@ -32,5 +33,15 @@ def gateway_register_backends() -> Iterable[BackendKind[Any]]:
 
     Called once, at start.
     It must be quick and must not be a coroutine function; connecting is what `BackendKind.connect` is for.
+    """
+    return ()  # pluggy reads the signature and never calls this
+
+
+@hookspec
+def gateway_register_identities() -> Iterable[IdentityKind[Any]]:
+    """
+    Return the ways of signing in that this distribution brings.
+
+    Called once, at start, and under the same rules.
     """
     return ()  # pluggy reads the signature and never calls this

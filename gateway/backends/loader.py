@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import pluggy
@@ -28,11 +28,14 @@ from gateway.api import (
     BackendContext,
     BackendError,
     BackendKind,
+    IdentityKind,
     hookspecs,
     translated,
 )
 from gateway.backends.pins import distribution_sha256
 from gateway.base.errors import ConfigurationError
+
+KindT = TypeVar("KindT", BackendKind[Any], IdentityKind[Any])
 
 OUR_DISTRIBUTION: Final = "recording-gateway"
 
@@ -97,13 +100,16 @@ class InstalledPlugin:
 @dataclasses.dataclass(frozen=True, slots=True)
 class PluginSet:
     """
-    What was found at start: the backend kinds by name, and the plugins that were left out.
+    What was found at start: the kinds of backends and of identities by name, and the plugins that were left out.
     """
 
     kinds: Mapping[str, BackendKind[Any]]
     faults: tuple[PluginFault, ...]
     origins: Mapping[str, Origin] = dataclasses.field(default_factory=dict)
     """Where each kind came from."""
+
+    identities: Mapping[str, IdentityKind[Any]] = dataclasses.field(default_factory=dict)
+    """The ways of signing in, by name."""
 
     def connect(
         self, kind: str, context: BackendContext, settings: Mapping[str, object]
@@ -143,6 +149,7 @@ def load_plugins(
     kinds: dict[str, BackendKind[Any]] = {}
     owners: dict[str, str] = {}
     origins: dict[str, Origin] = {}
+    identities: dict[str, IdentityKind[Any]] = {}
     for offer in offers:
         if offer.plugin in disabled or (enabled is not None and offer.plugin not in enabled):
             continue
@@ -151,8 +158,11 @@ def load_plugins(
             owner = owners.setdefault(offer.plugin, offer.distribution)
             if owner != offer.distribution:
                 raise _Unfit(f"{owner} has a plugin of the same name.")
-            brought = _checked_kinds(_brought(_imported(offer), offer.plugin), taken=kinds)
+            answers = _brought(_imported(offer), offer.plugin)
+            brought = _checked_kinds(answers.backends, BackendKind, "a backend", taken=kinds)
+            people = _checked_kinds(answers.identities, IdentityKind, "an identity", taken=identities)
             kinds.update(brought)
+            identities.update(people)
             origins.update(dict.fromkeys(brought, Origin(offer.plugin, offer.distribution, offer.version)))
         except _Unfit as exc:
             faults.append(offer.fault(exc))
@@ -160,7 +170,9 @@ def load_plugins(
         faults.append(PluginFault(missing, "no distribution", "", "it is enabled, but not installed."))
     for missing in sorted(set(pinned) - set(disabled) - {offer.plugin for offer in offers}):
         faults.append(PluginFault(missing, "no distribution", "", "it is pinned, but not installed."))
-    return PluginSet(MappingProxyType(kinds), tuple(faults), MappingProxyType(origins))
+    return PluginSet(
+        MappingProxyType(kinds), tuple(faults), MappingProxyType(origins), MappingProxyType(identities)
+    )
 
 
 def installed_plugins() -> list[InstalledPlugin]:
@@ -184,24 +196,27 @@ def setting_names(kind: BackendKind[Any]) -> list[str]:
     return _field_names(kind.settings_type)
 
 
-def checked_settings(kind: BackendKind[Any], account: str, settings: Mapping[str, object]) -> Any:
+def checked_settings(
+    kind: BackendKind[Any] | IdentityKind[Any], account: str, settings: Mapping[str, object]
+) -> Any:
     """
     Return *settings* as the kind's own type.
 
     Raises:
         ConfigurationError: a key is unknown or missing, or a value does not fit.
     """
+    what = "backend" if isinstance(kind, BackendKind) else "identity"
     known = _field_names(kind.settings_type)
     for key in settings:
         # msgspec passes over keys that it does not know; an operator's slip of the pen should not be.
         if key not in known:
             raise ConfigurationError(
-                f"{account}: the backend {kind.name!r} has no setting {key!r}; it has: {', '.join(known)}."
+                f"{account}: the {what} {kind.name!r} has no setting {key!r}; it has: {', '.join(known)}."
             )
     try:
         return msgspec.convert(dict(settings), kind.settings_type, dec_hook=_from_text)
     except msgspec.ValidationError as exc:
-        raise ConfigurationError(f"{account}: settings of the backend {kind.name!r}: {exc}.") from exc
+        raise ConfigurationError(f"{account}: settings of the {what} {kind.name!r}: {exc}.") from exc
 
 
 class _Unfit(Exception):
@@ -282,9 +297,19 @@ def _imported(offer: _Offer) -> object:
     return plugin
 
 
-def _brought(plugin: object, name: str) -> list[object]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Brought:
     """
-    Return what *plugin* registers, having checked that it implements the hook, and no other.
+    What a plugin registered, not looked at yet.
+    """
+
+    backends: list[object]
+    identities: list[object]
+
+
+def _brought(plugin: object, name: str) -> _Brought:
+    """
+    Return what *plugin* registers, having checked that it implements our hooks, and no other.
     """
     # A manager for each plugin, so that whatever one does wrong cannot be laid at another's door.
     manager = pluggy.PluginManager(PROJECT)
@@ -292,45 +317,63 @@ def _brought(plugin: object, name: str) -> list[object]:
     try:
         manager.register(plugin, name)
         manager.check_pending()
-        if not manager.get_hookcallers(plugin):
+        implemented = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
+        if not implemented:
             raise _Unfit("it implements no hook; is the mark @hookimpl missing?")
-        answers = manager.hook.gateway_register_backends()
-        if not answers:
-            raise _Unfit("gateway_register_backends returned nothing.")
-        brought: list[object] = []
-        for answer in answers:
-            if inspect.iscoroutine(answer):
-                answer.close()
-                raise _Unfit("gateway_register_backends is a coroutine function; hooks are synchronous.")
-            brought.extend(answer)
+        return _Brought(
+            backends=_answers(
+                "gateway_register_backends", manager.hook.gateway_register_backends, implemented
+            ),
+            identities=_answers(
+                "gateway_register_identities", manager.hook.gateway_register_identities, implemented
+            ),
+        )
     except _Unfit:
         raise
     except (Exception, SystemExit) as exc:
         raise _Unfit(f"registering it failed ({_told(exc)}).") from exc
+
+
+def _answers(name: str, hook: pluggy.HookCaller, implemented: Collection[str]) -> list[object]:
+    if name not in implemented:
+        return []
+    answers = hook()
+    if not answers:
+        raise _Unfit(f"{name} returned nothing.")
+    brought: list[object] = []
+    for answer in answers:
+        if inspect.iscoroutine(answer):
+            answer.close()
+            raise _Unfit(f"{name} is a coroutine function; hooks are synchronous.")
+        brought.extend(answer)
     return brought
 
 
 def _checked_kinds(
-    brought: Iterable[object], *, taken: Mapping[str, BackendKind[Any]]
-) -> dict[str, BackendKind[Any]]:
-    kinds: dict[str, BackendKind[Any]] = {}
+    brought: Iterable[object], wanted: type[KindT], what: str, *, taken: Mapping[str, KindT]
+) -> dict[str, KindT]:
+    """
+    Return what a plugin brought by name, having looked at it; *what* is one of them in a sentence.
+    """
+    noun = what.partition(" ")[2]
+    kinds: dict[str, KindT] = {}
     for kind in brought:
-        if not isinstance(kind, BackendKind):
-            raise _Unfit(f"it registers a {type(kind).__name__} where a BackendKind is wanted.")
+        if not isinstance(kind, wanted):
+            raise _Unfit(f"it registers a {type(kind).__name__} where a {wanted.__name__} is wanted.")
         if _KIND_NAME.fullmatch(str(kind.name)) is None:
             raise _Unfit(
-                f"{kind.name!r} is no name for a backend: lower-case words, at most 32 characters in all."
+                f"{kind.name!r} is no name for {what}: lower-case words, at most 32 characters in all."
             )
         if kind.name in taken or kind.name in kinds:
-            raise _Unfit(f"there is a backend {kind.name!r} already.")
+            raise _Unfit(f"there is {what} {kind.name!r} already.")
         if kind.api_version not in SUPPORTED_API_VERSIONS:
             raise _Unfit(
-                f"its backend {kind.name!r} is made for version {kind.api_version} of the plugin contract; "
+                f"its {noun} {kind.name!r} is made for version {kind.api_version} of the plugin contract; "
                 f"this gateway serves {SUPPORTED_API_VERSIONS[0]} to {SUPPORTED_API_VERSIONS[-1]}."
             )
         if not _is_frozen_record(kind.settings_type):
             raise _Unfit(
-                f"the settings of its backend {kind.name!r} are no frozen dataclass or frozen msgspec Struct."
+                f"the settings of its {noun} {kind.name!r} are no frozen dataclass or frozen msgspec Struct."
             )
         kinds[kind.name] = kind
     return kinds

@@ -32,7 +32,67 @@ users = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("erased_at", BigInteger),
     Column("personal", LargeBinary),  # name, phone, e-mail: sealed under the user's own leaf
+    # The day on which he, or a program of his, last did something here: when it began, so it tells no hour.
+    Column("used_at", BigInteger),
 )
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),  # phone, google, ...
+    # HMAC of kind and subject under a look-up key, and which of the look-up keys that is.
+    Column("look_up", LargeBinary, nullable=False, unique=True),
+    Column("generation", Integer, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # subject and label, under the user's own leaf
+    Column("created_at", BigInteger, nullable=False),
+    Index("identities_by_generation", "generation"),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),  # app, browser
+    Column("sealed", LargeBinary, nullable=False),  # its name, under the user's own leaf
+    Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, nullable=False),  # when it was last given tokens
+    Column("expires_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("end_reason", Text),  # signed-out, revoked, reused
+    Index("devices_by_expiry", "expires_at"),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("device_id", Text, ForeignKey("devices.id"), nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),  # NULL: it is the one that counts
+    Column("successor_hash", LargeBinary),
+)
+
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("secret_hash", LargeBinary, primary_key=True),  # SHA-256 of what only the asker was given
+    Column("kind", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # under a key made of that secret: nothing here opens it
+    Column("tries", Integer, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("subject_hash", LargeBinary, primary_key=True),  # HMAC of what is counted, under a look-up key
+    Column("window_ends_at", BigInteger, nullable=False, index=True),
+    Column("counted", Integer, nullable=False),
+)
+"""How often something was tried by one number, address or device."""
 
 tokens = Table(
     "tokens",
@@ -43,6 +103,8 @@ tokens = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("device_id", Text, ForeignKey("devices.id"), index=True),  # NULL: made by command
+    Index("tokens_by_expiry", "expires_at"),
 )
 
 uploads = Table(

@@ -9,6 +9,8 @@ from typing import Final, Self
 from sqlalchemy import Row, bindparam, func, select, update
 
 from gateway.base.ids import KeySlot, UserId
+from gateway.catalog.devices import delete_devices_of
+from gateway.catalog.identities import delete_identities_of
 from gateway.catalog.tables import recordings, tokens, users
 from gateway.database import Connection
 
@@ -115,8 +117,10 @@ async def iterate_users(connection: Connection) -> AsyncIterator[tuple[User, int
 
 async def erase_user(connection: Connection, user_id: UserId, *, at: int) -> bool:
     """
-    Turn the user's row into a tombstone and revoke his tokens; tell whether this call did it.
+    Turn the user's row into a tombstone, free his identities and sign his devices out; tell whether this call did it.
     """
+    await delete_identities_of(connection, user_id)
+    await delete_devices_of(connection, user_id)
     result = await connection.execute(
         update(users)
         .where(users.c.id == user_id, users.c.state == "active")
@@ -156,6 +160,8 @@ class Token:
     token_hash: bytes
     created_at: int
     expires_at: int
+    device_id: str | None = None
+    """None: it was made by command."""
 
 
 async def insert_token(connection: Connection, token: Token) -> None:
@@ -169,6 +175,7 @@ async def insert_token(connection: Connection, token: Token) -> None:
             token_hash=token.token_hash,
             created_at=token.created_at,
             expires_at=token.expires_at,
+            device_id=token.device_id,
         )
     )
 

@@ -13,7 +13,17 @@ KEY_SIZE: Final = 32
 ROOT_ID_SIZE: Final = 16
 
 Purpose = Literal[
-    "audio", "details", "personal", "look-up", "signing", "receipt-salt", "links", "put-session"
+    "audio",
+    "details",
+    "personal",
+    "look-up",
+    "signing",
+    "receipt-salt",
+    "links",
+    "put-session",
+    "identities",
+    "devices",
+    "sign-in",
 ]
 """What a sub-key is for; each purpose has one use and one format, listed in FORMAT §5.4."""
 

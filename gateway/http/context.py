@@ -8,23 +8,45 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.base.clock import Clock
 from gateway.base.ids import RecordingId
 from gateway.catalog.users import User
 from gateway.database import Database
 from gateway.http.metrics import Metrics
 from gateway.keyring import Keyring
 from gateway.services.accounts import AccountService
+from gateway.services.codes import CodeSignIn
+from gateway.services.consents import ConsentSignIn
+from gateway.services.devices import DeviceService
 from gateway.services.erasure import ErasureService
 from gateway.services.errors import NotFound, Unauthenticated
+from gateway.services.identities import IdentityService
 from gateway.services.link_views import LinkViews
 from gateway.services.linking import LinkingService
 from gateway.services.moving import MoveService
 from gateway.services.playback import PlaybackService
 from gateway.services.recordings import RecordingService
 from gateway.services.routing import RoutingService
+from gateway.services.sign_in_limits import SignInLimits
 from gateway.services.uploads import UploadService
+from gateway.services.ways import Ways
 from gateway.services.whole_uploads import WholeUploads
 from gateway.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class People:
+    """
+    What has to do with signing in.
+    """
+
+    ways: Ways
+    codes: CodeSignIn
+    consents: ConsentSignIn
+    identities: IdentityService
+    devices: DeviceService
+    counts: SignInLimits
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +59,7 @@ class Context:
     catalog: Database
     keyring: Keyring
     accounts: AccountService
+    people: People
     uploads: UploadService
     whole_uploads: WholeUploads
     recordings: RecordingService
@@ -66,10 +89,20 @@ async def authenticated(request: web.Request) -> User:
     Raises:
         Unauthenticated: there is no bearer token, or none that counts.
     """
+    return await context_of(request).accounts.authenticate(token_of(request))
+
+
+def token_of(request: web.Request) -> str:
+    """
+    Return the bearer token of the request.
+
+    Raises:
+        Unauthenticated: there is none.
+    """
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise Unauthenticated("send Authorization: Bearer with a token")
-    return await context_of(request).accounts.authenticate(token.strip())
+    return token.strip()
 
 
 def path_id(request: web.Request, what: str) -> RecordingId:

@@ -40,6 +40,19 @@ async def read_body(request: web.Request) -> bytes:
     raise TooLong("the body is too long", limit=_MAX_JSON)
 
 
+async def decode_json_body(request: web.Request, kind: type[T]) -> T:
+    """
+    Return the request's JSON body as *kind*.
+
+    Raises:
+        InvalidField: names the header or field that does not fit.
+        TooLong: it is none of ours.
+    """
+    if request.content_type != "application/json":
+        raise InvalidField("Content-Type", "is not application/json")
+    return decode(await read_body(request), kind)
+
+
 def convert(values: object, kind: type[T], *, strict: bool = True) -> T:
     """
     Return *values* as *kind*.

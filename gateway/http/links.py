@@ -21,6 +21,7 @@ from gateway.http.link_shapes import (
     link_document,
 )
 from gateway.http.problems import problem, problem_of
+from gateway.http.public_address import public_url
 from gateway.services.errors import InvalidField
 from gateway.services.linking import Consent, Linked
 from gateway.services.moving import Farewell
@@ -74,7 +75,7 @@ async def begin_link(request: web.Request) -> web.Response:
     begun = await context.linking.begin(
         user,
         request.match_info["id"],
-        redirect_uri=_public_url(request) + CALLBACK,
+        redirect_uri=public_url(request) + CALLBACK,
         settings=wanted.settings,
         relink=None if wanted.relink is None else _link_id("relink", wanted.relink),
         return_to=wanted.return_to,
@@ -154,11 +155,6 @@ def _sent_on(linked: Linked, return_to: str) -> web.Response:
     # A path stays a path: what stands in front of it the browser knows.
     target = str(URL(return_to).update_query(told))
     return web.Response(status=303, headers={"Location": target, "Referrer-Policy": "no-referrer"})
-
-
-def _public_url(request: web.Request) -> str:
-    configured = context_of(request).settings.server.public_url
-    return configured.rstrip("/") or f"{request.scheme}://{request.host}"
 
 
 def _link_id(field: str, text: str) -> str:

@@ -122,8 +122,14 @@ REFUSALS: Final[dict[int, Refusal]] = {
         "NotSignedIn",
         "Not signed in",
         "No token, or one that is unknown, expired or revoked.",
-        ("unauthenticated",),
+        ("unauthenticated", "signed-out"),
         (Parameter("WWW-Authenticate", "Always `Bearer`, with the realm.", is_required=True),),
+    ),
+    403: Refusal(
+        "NotInvited",
+        "Not invited",
+        "There is no account for this, and new ones are not made here.",
+        ("not-invited",),
     ),
     404: Refusal("NotFound", "Not found", "There is no such thing, or it is another user's.", ("not-found",)),
     405: Refusal(
@@ -143,16 +149,30 @@ REFUSALS: Final[dict[int, Refusal]] = {
         "Conflict",
         "Conflict",
         "The upload ends elsewhere than the request starts; `offset` says where. "
-        "Or recordings lie only where they would be lost, or are being moved already.",
-        ("offset-mismatch", "only-copies", "move-under-way"),
+        "Or recordings lie only where they would be lost, or are being moved already. "
+        "Or an identity is another account's, or the only one there is.",
+        ("offset-mismatch", "only-copies", "move-under-way", "identity-taken", "last-identity"),
         (Parameter("Upload-Offset", "Where the upload really ends, where that is the conflict.", COUNT),),
     ),
-    410: Refusal("Gone", "Gone", "The upload was not finished in time and has expired.", ("gone",)),
+    410: Refusal(
+        "Gone",
+        "Gone",
+        "The upload was not finished in time and has expired. Or nobody waits for this proof: it was used, or came too late.",
+        ("gone", "sign-in-gone"),
+    ),
     422: Refusal(
-        "CannotBeLinked",
-        "Cannot be linked",
-        "The account cannot be linked as it is; `detail` says why.",
-        ("consent-denied", "scopes-missing", "other-account", "place-refused"),
+        "Refused",
+        "Cannot be taken",
+        "The account cannot be linked as it is, or the proof of who somebody is does not hold; `detail` says why.",
+        (
+            "consent-denied",
+            "scopes-missing",
+            "other-account",
+            "place-refused",
+            "wrong-code",
+            "cannot-be-reached",
+            "identity-refused",
+        ),
     ),
     412: Refusal(
         "PreconditionFailed",
@@ -191,8 +211,8 @@ REFUSALS: Final[dict[int, Refusal]] = {
     429: Refusal(
         "TooManyUploads",
         "Too many",
-        "As many unfinished uploads, or links, as the user may have: end one first.",
-        ("too-many-uploads", "too-many-links"),
+        "As many unfinished uploads, or links, as the user may have: end one first. Or too many tries to sign in: wait.",
+        ("too-many-uploads", "too-many-links", "too-many-tries"),
         (_RETRY_AFTER,),
     ),
     460: Refusal(

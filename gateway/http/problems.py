@@ -22,6 +22,14 @@ _TYPE_PREFIX: Final = "urn:recording-gateway:problem:"
 
 _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.Unauthenticated: (401, "Not signed in"),
+    errors.NotInvited: (403, "Not invited"),
+    errors.SignInGone: (410, "Not waited for"),
+    errors.WrongCode: (422, "Wrong code"),
+    errors.CannotBeReached: (422, "Cannot be reached"),
+    errors.IdentityRefused: (422, "Not proved"),
+    errors.IdentityTaken: (409, "Another account's"),
+    errors.LastIdentity: (409, "The only way to sign in"),
+    errors.TooManyTries: (429, "Too many tries"),
     errors.NotFound: (404, "Not found"),
     errors.Gone: (410, "Gone"),
     errors.InvalidField: (400, "Malformed"),
@@ -52,7 +60,7 @@ _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
 _IS_WORTH_RETRYING: Final = frozenset({408, 409, 423, 429, 460, 500, 503, 507})
 """Statuses after which the same work may succeed later; after the others it won't without a change."""
 
-_FINAL: Final = frozenset({"only-copies", "too-many-links"})
+_FINAL: Final = frozenset({"only-copies", "too-many-links", "identity-taken", "last-identity"})
 """Codes that no second try changes, whatever their status."""
 
 _RETRY_AFTER_S: Final = {423: 1, 429: 60, 503: 5, 507: 60}
@@ -77,6 +85,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The limit that was passed, in bytes."""
     offset: int | None = None
     """Where the upload really ends."""
+    tries_left: int | None = None
+    """How many more codes may be named."""
 
 
 def problem(
@@ -132,5 +142,9 @@ def problem_of(error: Exception) -> web.Response:
         members["limit"] = error.limit
     elif isinstance(error, errors.InvalidField):
         members["field"] = error.field
+    elif isinstance(error, errors.TooManyTries):
+        headers["Retry-After"] = str(error.retry_after_s)
+    elif isinstance(error, errors.WrongCode):
+        members["tries_left"] = error.tries_left
     code = error.code if isinstance(error, GatewayError) else "body-idle"
     return problem(status, code, title, str(error), headers=headers, **members)

@@ -8,7 +8,16 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from gateway.http import health, link_routes, place_routes, recording_routes, shapes, upload_routes, uploads
+from gateway.http import (
+    auth_routes,
+    health,
+    link_routes,
+    place_routes,
+    recording_routes,
+    shapes,
+    upload_routes,
+    uploads,
+)
 from gateway.http.context import CONTEXT
 from gateway.http.openapi import api_document
 from gateway.http.operations import Answer, Operation
@@ -16,6 +25,10 @@ from gateway.settings import Settings
 
 _MACHINES: Final = "For machines"
 TAGS: Final = {
+    auth_routes.TAG: (
+        "How people and their devices come to have tokens, and lose them. An app has a short-lived access token and a "
+        "refresh token, which counts once."
+    ),
     upload_routes.TAG: (
         "How a recording comes in: tus 1.0.0, which any tus client speaks. "
         "An offset is answered only once its bytes are durable, so an upload that was cut goes on from there. "
@@ -62,6 +75,7 @@ def list_operations(settings: Settings) -> list[Operation]:
     Return everything that the API offers, with the limits that the operator set.
     """
     return [
+        *auth_routes.auth_operations(),
         *upload_routes.upload_operations(settings),
         *recording_routes.recording_operations(settings),
         *recording_routes.receipt_operations(),

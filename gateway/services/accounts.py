@@ -75,17 +75,22 @@ class AccountService:
         Raises:
             InvalidField: a value is empty or malformed.
         """
-        personal = _checked(Personal(name=name, phone=phone, email=email))
+        user = await self.prepared(_checked(Personal(name=name, phone=phone, email=email)))
+        async with self._catalog.write() as connection:
+            await catalog.insert_user(connection, user)
+        return user.id
+
+    async def prepared(self, personal: Personal) -> catalog.User:
+        """
+        Return a new user with a key slot of his own, not in the catalog yet.
+        """
         user_id = UserId(str(uuid.uuid4()))
         slot = await self._unused_slot()
         leaf = await self._keyring.leaf(slot, USER_LEAF)
         sealed = seal_record(
             subkey(leaf, "personal"), msgspec.json.encode(personal), _associated_data(user_id, slot)
         )
-        user = catalog.User(user_id, slot, "active", self._clock.now_ms(), sealed)
-        async with self._catalog.write() as connection:
-            await catalog.insert_user(connection, user)
-        return user_id
+        return catalog.User(user_id, slot, "active", self._clock.now_ms(), sealed)
 
     async def _unused_slot(self) -> KeySlot:
         """
@@ -130,7 +135,7 @@ class AccountService:
         row = catalog.Token(
             id=uuid.uuid4().hex,
             user_id=user.id,
-            token_hash=_token_hash(token),
+            token_hash=token_hash(token),
             created_at=now,
             expires_at=now + lifetime_s * 1000,
         )
@@ -148,7 +153,7 @@ class AccountService:
             NotFound: there is no such token, or it was revoked before.
         """
         async with self._catalog.write() as connection:
-            if not await catalog.revoke_token(connection, _token_hash(token), at=self._clock.now_ms()):
+            if not await catalog.revoke_token(connection, token_hash(token), at=self._clock.now_ms()):
                 raise NotFound("there is no such token, or it was revoked before")
 
     async def revoke_tokens_of(self, user_id: UserId) -> int:
@@ -166,7 +171,7 @@ class AccountService:
         Raises:
             Unauthenticated: it is unknown, expired or revoked, or its user was erased.
         """
-        user = await self._asked.submit(_token_hash(token))
+        user = await self._asked.submit(token_hash(token))
         if user is None:
             raise Unauthenticated("this token is unknown, expired or revoked")
         return user
@@ -189,7 +194,7 @@ class AccountService:
         return msgspec.json.decode(opened, type=Personal)
 
 
-def _token_hash(token: str) -> bytes:
+def token_hash(token: str) -> bytes:
     """
     Return what is kept of a token; 256 random bits need no slow hash.
     """

@@ -6,6 +6,15 @@ What a request can be refused for.
        ├─ NotFound              no such thing, or not this user's: the two look the same
        ├─ Gone                  it expired
        ├─ Unauthenticated       no token, or one that counts no more
+       │  └─ SignedOut          a refresh token that counts no more
+       ├─ SignInGone            nobody waits for this proof: used, expired, or never asked for
+       ├─ WrongCode             not the code that was sent; .tries_left
+       ├─ CannotBeReached       no code can be sent to that number
+       ├─ TooManyTries          not now; .retry_after_s
+       ├─ IdentityRefused       the provider's proof is none, or its owner did not allow it
+       ├─ IdentityTaken         it is another account's
+       ├─ LastIdentity          without it nobody could sign in any more
+       ├─ NotInvited            there is no account, and none is made
        ├─ InvalidField          a value is malformed; .field names it
        ├─ OffsetMismatch        the append starts elsewhere than the upload ends; .offset is where it ends
        ├─ ChecksumMismatch      the body is not what its checksum says; nothing of it was kept
@@ -158,3 +167,55 @@ class MoveUnderWay(Refused):
 
 class Unreadable(Refused):
     code = "unreadable"
+
+
+class SignedOut(Unauthenticated):
+    code = "signed-out"
+
+
+class SignInGone(Refused):
+    code = "sign-in-gone"
+
+
+class WrongCode(Refused):
+    """
+    Not the code that was sent; *tries_left* is how many more may be named.
+    """
+
+    code = "wrong-code"
+
+    def __init__(self, *, tries_left: int) -> None:
+        super().__init__(f"this is not the code that was sent; {tries_left} more may be tried")
+        self.tries_left = tries_left
+
+
+class CannotBeReached(Refused):
+    code = "cannot-be-reached"
+
+
+class TooManyTries(Refused):
+    """
+    Not now, but again in *retry_after_s* seconds.
+    """
+
+    code = "too-many-tries"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = max(1, retry_after_s)
+
+
+class IdentityRefused(Refused):
+    code = "identity-refused"
+
+
+class IdentityTaken(Refused):
+    code = "identity-taken"
+
+
+class LastIdentity(Refused):
+    code = "last-identity"
+
+
+class NotInvited(Refused):
+    code = "not-invited"

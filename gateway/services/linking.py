@@ -4,7 +4,6 @@ Linking accounts: the way through a provider's consent, or the keys of a place o
 
 import asyncio
 import hashlib
-import re
 import secrets
 import uuid
 from collections.abc import Mapping
@@ -39,6 +38,7 @@ from gateway.services.link_tokens import HeldTokens, TokenKeeping
 from gateway.services.link_trials import Finding, LinkTrials, denial
 from gateway.services.linked_places import LinkedPlaces
 from gateway.services.oauth import Proof, authorization_url
+from gateway.services.returns import check_return
 from gateway.settings import Links as Limits
 
 log = structlog.get_logger()
@@ -124,7 +124,7 @@ class LinkingService:
         if kind is None:
             raise NotFound("there is no such kind of storage to be linked here")
         if return_to is not None:
-            self._check_return(return_to)
+            check_return(return_to, self._limits.return_to)
         before = None if relink is None else await self._live_link(user.id, relink)
         if before is not None and before.kind != kind.name:
             raise InvalidField("relink", f"is no link to {kind.title}")
@@ -270,18 +270,6 @@ class LinkingService:
         if before.state == catalog.SCOPE_MISSING or (await self._vault.open_link(before)).has_wider_scopes:
             return profile.wider_scopes
         return None
-
-    def _check_return(self, return_to: str) -> None:
-        if not return_to.isascii() or re.search(r"[\x00-\x20\x7f\\#]", return_to):
-            raise InvalidField("return_to", "is no address")
-        if return_to.startswith("/") and not return_to.startswith("//"):
-            return
-        for allowed in self._limits.return_to:
-            if return_to.partition("?")[0] == allowed or (
-                allowed.endswith("/") and return_to.startswith(allowed) and ".." not in return_to
-            ):
-                return
-        raise InvalidField("return_to", "is neither an address here nor one that the operator allows")
 
     # Settings
 

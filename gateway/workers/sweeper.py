@@ -5,6 +5,7 @@ Ending what is overdue.
 import asyncio
 
 from gateway.services.expiry import UploadExpiry
+from gateway.services.sign_in_expiry import SignInExpiry
 
 
 class UploadSweeper:
@@ -32,3 +33,21 @@ class UploadSweeper:
             pass
         while await self._expiry.forget_ended(limit=1000):
             pass
+
+
+class SignInSweeper:
+    """
+    Forgets attempts to sign in, counts of them, and devices that count no more.
+    """
+
+    def __init__(self, expiry: SignInExpiry, *, interval_s: float) -> None:
+        self._expiry = expiry
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """
+        Sweep until cancelled.
+        """
+        while True:
+            await self._expiry.sweep()
+            await asyncio.sleep(self._interval_s)

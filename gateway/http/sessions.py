@@ -1,0 +1,127 @@
+"""
+A browser's session: a cookie that is sent to this host alone, and what keeps other sites from using it.
+
+A request that changes something carries the session's own token in its form (or ``X-CSRF-Token``), which no other site can
+read; SameSite=Lax keeps the cookie out of most of theirs to begin with.
+"""
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from gateway.base.secret import Secret
+from gateway.catalog.users import User
+from gateway.http.context import context_of
+from gateway.services.devices import SESSION_PREFIX, csrf_token
+from gateway.services.errors import Unauthenticated
+
+SESSION_COOKIE: Final = "__Host-session"
+BINDING_COOKIE: Final = "__Host-signing-in"
+"""Binds an attempt to sign in to the browser that began it."""
+CSRF_FIELD: Final = "csrf"
+CSRF_HEADER: Final = "X-CSRF-Token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """
+    Who a browser is signed in as, and what its forms carry.
+    """
+
+    user: User
+    token: Secret
+    csrf: str
+
+
+async def session_of(request: web.Request) -> Session | None:
+    """
+    Return the browser's session, if it has one that counts.
+    """
+    token = request.cookies.get(SESSION_COOKIE, "")
+    if not token.startswith(SESSION_PREFIX):
+        return None
+    try:
+        user = await context_of(request).accounts.authenticate(token)
+    except Unauthenticated:
+        return None
+    secret = Secret(token.encode())
+    return Session(user=user, token=secret, csrf=csrf_token(secret))
+
+
+def is_own_form(session: Session, told: str | None) -> bool:
+    """
+    Tell whether a request that changes something came from a page of this session.
+    """
+    return told is not None and hmac.compare_digest(told.encode("utf-8", "replace"), session.csrf.encode())
+
+
+async def sign_in_browser(
+    request: web.Request, response: web.StreamResponse, user: User, *, is_remembered: bool
+) -> None:
+    """
+    Give the browser a new session: never one that it had before, for somebody else may have put that there.
+    """
+    people = context_of(request).people
+    before = await session_of(request)
+    if before is not None:
+        device = await people.devices.device_of(before.token.reveal().decode())
+        if device is not None:
+            await people.devices.end(before.user, device, reason="signed-out")
+    name = browser_name(request.headers.get("User-Agent", ""))
+    signed_in = await people.devices.sign_in_browser(user, name=name, is_remembered=is_remembered)
+    lifetime_s = (signed_in.expires_at - people.clock.now_ms()) // 1000
+    _set(
+        response,
+        SESSION_COOKIE,
+        signed_in.token.reveal().decode(),
+        max_age=lifetime_s if is_remembered else None,
+    )
+    forget_binding(response)
+
+
+def forget_session(response: web.StreamResponse) -> None:
+    """
+    Have the browser drop its session's cookie.
+    """
+    response.del_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
+
+
+def bind_browser(response: web.StreamResponse, *, lifetime_s: int) -> str:
+    """
+    Give the browser a secret that its attempt to sign in is bound to, and return it.
+    """
+    secret = secrets.token_urlsafe(32)
+    _set(response, BINDING_COOKIE, secret, max_age=lifetime_s)
+    return secret
+
+
+def forget_binding(response: web.StreamResponse) -> None:
+    """
+    Have the browser drop what bound its attempt.
+    """
+    response.del_cookie(BINDING_COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
+
+
+def browser_name(user_agent: str) -> str:
+    """
+    Return what people call a browser that names itself so, such as ``Firefox on Linux``.
+    """
+    browsers = {"Edg/": "Edge", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+    systems = {
+        "Android": "Android",
+        "iPhone": "iPhone",
+        "iPad": "iPad",
+        "Windows": "Windows",
+        "Mac OS X": "Mac",
+        "Linux": "Linux",
+    }
+    browser = next((name for mark, name in browsers.items() if mark in user_agent), "A browser")
+    system = next((name for mark, name in systems.items() if mark in user_agent), "")
+    return f"{browser} on {system}" if system else browser
+
+
+def _set(response: web.StreamResponse, name: str, value: str, *, max_age: int | None) -> None:
+    response.set_cookie(name, value, max_age=max_age, path="/", secure=True, httponly=True, samesite="Lax")
