@@ -15,6 +15,7 @@ from bench.placing_s3 import measure_placing_s3
 from bench.side_by_side import measure_side_by_side
 from bench.stalls import measure_stalls
 from bench.starting import measure_starting
+from bench.workers import measure_workers
 
 BENCHMARKS: Final[dict[str, Callable[[bool], Awaitable[int]]]] = {
     "side-by-side": lambda quick: measure_side_by_side(quick=quick),
@@ -23,6 +24,7 @@ BENCHMARKS: Final[dict[str, Callable[[bool], Awaitable[int]]]] = {
     "placing-s3": lambda quick: measure_placing_s3(quick=quick),
     "stalls": lambda quick: measure_stalls(quick=quick),
     "deletes": lambda quick: measure_deletes(quick=quick),
+    "workers": lambda quick: measure_workers(quick=quick),
     "lists": lambda quick: measure_lists(quick=quick),
     "starting": lambda quick: measure_starting(quick=quick),
 }

@@ -28,7 +28,7 @@ from tests.support.s3_store import free_ports
 
 _JS: Final = Path(__file__).with_name("js")
 _START_TIMEOUT_S: Final = 60
-_TUS_HEAD: Final = """\
+TUS_HEAD: Final = """\
 POST {path} HTTP/1.1
 Host: 127.0.0.1
 {extra}Tus-Resumable: 1.0.0
@@ -123,7 +123,7 @@ def gateway(
         port = int(daemon.url.rpartition(":")[2])
 
         def upload(size: int) -> str:
-            return _TUS_HEAD.format(path="/v1/uploads", extra=extra, size=size)
+            return TUS_HEAD.format(path="/v1/uploads", extra=extra, size=size)
 
         def stored(size: int) -> str:
             request = urllib.request.Request(
@@ -160,7 +160,7 @@ def sink(folder: Path) -> Iterator[Peer]:
             process.pid,
             port,
             folder,
-            lambda size: _TUS_HEAD.format(path="/sink", extra="", size=size),
+            lambda size: TUS_HEAD.format(path="/sink", extra="", size=size),
             _get,
             lambda size: f"/zeros/{size}",
         )
@@ -247,7 +247,7 @@ def tus_server(folder: Path) -> Iterator[Peer]:
             process.pid,
             port,
             folder,
-            lambda size: _TUS_HEAD.format(path="/files", extra="", size=size),
+            lambda size: TUS_HEAD.format(path="/files", extra="", size=size),
         )
 
 

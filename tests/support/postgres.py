@@ -102,11 +102,14 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
-def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
+def running_postgres(*, durable: bool = False, parent: Path | None = None) -> Iterator[PostgresServer]:
     """
     Run a server with an empty cluster; it is stopped, and its files are gone, on leaving.
 
     If this process dies before that, a watcher stops the server and removes the files.
+
+    Args:
+        parent: the folder to keep the files in, which all may enter; without it one for temporary files.
 
     Raises:
         NoPostgres: no binaries here, or none of them starts.
@@ -115,7 +118,7 @@ def running_postgres(*, durable: bool = False) -> Iterator[PostgresServer]:
     for binaries in binary_folders():
         with contextlib.ExitStack() as stack:
             try:
-                server = stack.enter_context(_running(binaries, durable=durable))
+                server = stack.enter_context(_running(binaries, durable=durable, parent=parent))
             except (OSError, NoPostgres) as error:
                 reasons.append(f"{binaries}: {error}")
                 continue
@@ -158,9 +161,9 @@ def brought_out(binaries: Path, target: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _running(binaries: Path, *, durable: bool) -> Iterator[PostgresServer]:
+def _running(binaries: Path, *, durable: bool, parent: Path | None) -> Iterator[PostgresServer]:
     account = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(prefix="gateway-pg-", dir=_parent_folder(account)))
+    folder = Path(tempfile.mkdtemp(prefix="gateway-pg-", dir=parent or _parent_folder(account)))
     try:
         if account is not None:
             os.chown(folder, account.pw_uid, account.pw_gid)
