@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from bench.deletes import measure_deletes
+from bench.expiring import measure_expiring
 from bench.lists import measure_lists
 from bench.memory import measure_memory
 from bench.placing import measure_placing
@@ -25,6 +26,7 @@ BENCHMARKS: Final[dict[str, Callable[[bool], Awaitable[int]]]] = {
     "stalls": lambda quick: measure_stalls(quick=quick),
     "deletes": lambda quick: measure_deletes(quick=quick),
     "workers": lambda quick: measure_workers(quick=quick),
+    "expiring": lambda quick: measure_expiring(quick=quick),
     "lists": lambda quick: measure_lists(quick=quick),
     "starting": lambda quick: measure_starting(quick=quick),
 }

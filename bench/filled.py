@@ -16,7 +16,11 @@ from tests.support.gateway import Served, serving
 
 @asynccontextmanager
 async def serving_filled(
-    *, users_count: int, recordings_of: Callable[[int], int], opens: bool = False
+    *,
+    users_count: int,
+    recordings_of: Callable[[int], int],
+    overdue_of: Callable[[int], int] = lambda number: 0,
+    opens: bool = False,
 ) -> AsyncIterator[tuple[Served, Filled]]:
     """
     Fill a folder as `fill` does, and serve from it without workers; both are gone on leaving.
@@ -24,7 +28,11 @@ async def serving_filled(
     folder = Path(tempfile.mkdtemp(prefix="gateway-bench-"))
     try:
         filled = await fill(
-            folder / "data", users_count=users_count, recordings_of=recordings_of, opens=opens
+            folder / "data",
+            users_count=users_count,
+            recordings_of=recordings_of,
+            overdue_of=overdue_of,
+            opens=opens,
         )
         async with serving(folder / "data", with_workers=False) as served:
             yield served, filled

@@ -23,7 +23,7 @@ from gateway.base.clock import SystemClock
 from gateway.base.data_directory import DataDirectory
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId
 from gateway.base.secret import Secret
-from gateway.catalog.tables import placements, recordings, users
+from gateway.catalog.tables import placements, recordings, uploads, users
 from gateway.console import open_databases
 from gateway.crypto.ggm import GgmState
 from gateway.database import Database
@@ -96,6 +96,7 @@ async def fill(
     *,
     users_count: int,
     recordings_of: Callable[[int], int] = lambda number: 0,
+    overdue_of: Callable[[int], int] = lambda number: 0,
     opens: bool = False,
     catalog_url: str = "",
     keys_url: str = "",
@@ -104,6 +105,7 @@ async def fill(
     Make an installation of *users_count* users in *data_dir*, each with as many recordings as *recordings_of* says.
 
     Args:
+        overdue_of: how many unfinished uploads each has besides, begun long ago, with nothing in the spool.
         opens: whether the recordings' details can be opened; that takes some seconds for each 100,000.
     """
     data = {"dir": str(data_dir), "catalog_url": catalog_url, "keys_url": keys_url}
@@ -127,13 +129,16 @@ async def fill(
         settings, head.next_slot, [str(uuid.UUID(bytes=os.urandom(16))) for _ in range(users_count)]
     )
     counts = [recordings_of(number) for number in range(users_count)]
+    overdue = [overdue_of(number) for number in range(users_count)]
     async with _Inserts(settings.keys_url, settings.data.keys_schema) as inserts:
         tree = _Tree(head, rows, KeySlot(head.next_slot + users_count))
         states = (_node_row(node)[1:] for node in tree.states(root))
         await inserts.add(tree_states, ("slot", "epoch", "sealed"), states)
         pages = [_node_row(node) for node in tree.pages]
         await inserts.add(tree_pages, ("depth", "first_slot", "epoch", "sealed"), pages)
-        marks = ((filled.slot_of(number), _mark(count)) for number, count in enumerate(counts))
+        marks = (
+            (filled.slot_of(number), _mark(counts[number] + overdue[number])) for number in range(users_count)
+        )
         await inserts.add(index_marks, ("slot", "next_index"), marks)
     async with _Inserts(settings.catalog_url, settings.data.catalog_schema) as inserts:
         columns = ("id", "key_slot", "state", "created_at", "personal")
@@ -145,6 +150,7 @@ async def fill(
                 for number, user_id in enumerate(filled.user_ids)
             ),
         )
+        await inserts.add(uploads, _UPLOAD_COLUMNS, _overdue_rows(filled, counts, overdue))
     if opens:
         for number, count in enumerate(counts):
             async for rows in _readable(filled, number, count):
@@ -159,6 +165,34 @@ async def fill(
             ),
         )
     return filled
+
+
+_UPLOAD_COLUMNS: Final = (
+    "id",
+    "user_id",
+    "key_slot",
+    "leaf_index",
+    "state",
+    "length",
+    "received",
+    "details",
+    "created_at",
+    "expires_at",
+    "fence",
+    "unsettled_is_atomic",
+)
+
+
+def _overdue_rows(filled: Filled, recordings_of: Sequence[int], overdue: Sequence[int]) -> Iterator[Row]:
+    """
+    Yield unfinished uploads, each under a leaf after those of its user's recordings.
+    """
+    for number, count in enumerate(overdue):
+        user_id, slot = filled.user_ids[number], filled.slot_of(number)
+        for index in range(recordings_of[number], recordings_of[number] + count):
+            upload_id = str(uuid.UUID(bytes=os.urandom(16)))
+            begun = (upload_id, user_id, slot, index, "open", SIZE, 0, os.urandom(DETAILS_SIZE))
+            yield (*begun, _NOW_MS, _NOW_MS + _SECOND_MS, 0, False)
 
 
 async def _readable(filled: Filled, number: int, count: int) -> AsyncIterator[list[_Recording]]:
