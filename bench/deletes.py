@@ -27,10 +27,10 @@ KIB: Final = 1024
 MOST_MS: Final = 25
 MOST_KIB: Final = 64
 LEAST_PER_S: Final = 20_000
-USERS: Final = (1_000, 100_000)
+USERS: Final = (1_000, 100_000, 1_000_000)
 _QUICK_USERS: Final = (1_000,)
 _GOAL_USERS: Final = 1_000_000
-"""The goals for one delete are meant with so many users: ``--users 1000000``, which takes minutes to fill."""
+"""The goals for one delete are meant with so many users; filling them in takes some minutes."""
 _OF_ONE: Final = 100_000
 """Recordings of the first user, whose account is erased."""
 _SINGLE: Final = 60
