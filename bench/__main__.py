@@ -14,6 +14,7 @@ from bench.memory import measure_memory
 from bench.placing import measure_placing
 from bench.placing_s3 import measure_placing_s3
 from bench.side_by_side import measure_side_by_side
+from bench.slopes import measure_slopes
 from bench.stalls import measure_stalls
 from bench.starting import measure_starting
 from bench.workers import measure_workers
@@ -29,6 +30,7 @@ BENCHMARKS: Final[dict[str, Callable[[bool], Awaitable[int]]]] = {
     "expiring": lambda quick: measure_expiring(quick=quick),
     "lists": lambda quick: measure_lists(quick=quick),
     "starting": lambda quick: measure_starting(quick=quick),
+    "slopes": lambda quick: measure_slopes(quick=quick),
 }
 
 
