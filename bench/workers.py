@@ -22,7 +22,6 @@ from typing import Final
 import aiohttp
 import psutil
 
-from bench.counters import Counters
 from bench.load import Outcome, send
 from bench.peers import TUS_HEAD
 from bench.report import Report
@@ -67,12 +66,14 @@ class _Sample:
 
     Attributes:
         rate: uploads per second.
-        cpu_ms: processor time of the gateways and the database server for one upload, until all is placed.
+        cpu_ms: processor time of the gateways for one upload, until all is placed.
+        server_ms: the same of the database server.
         client: the share of one processor that the load generator took.
     """
 
     rate: float
     cpu_ms: float
+    server_ms: float
     client: float
 
 
@@ -103,9 +104,10 @@ def _tell(report: Report, place: str, samples: dict[str, list[_Sample]]) -> None
     for name, found in samples.items():
         every = ", ".join(f"{sample.rate:,.0f}" for sample in found)
         report.add(f"{place}: {name}", rates[name], f"uploads/s ({every})")
-        report.add(
-            f"{place}: {name}, CPU of it all", statistics.median(sample.cpu_ms for sample in found), "ms each"
-        )
+        cpu_ms = statistics.median(sample.cpu_ms for sample in found)
+        report.add(f"{place}: {name}, CPU of the gateways", cpu_ms, "ms each")
+        if server_ms := statistics.median(sample.server_ms for sample in found):
+            report.add(f"{place}: {name}, CPU of the database server", server_ms, "ms each")
         client = 100 * statistics.median(sample.client for sample in found)
         report.add(f"{place}: {name}, the load generator's share of a processor", client, "%")
     for two, one in (
@@ -133,13 +135,15 @@ class _Served:
         """
         await self._send(uploads // 10)
         await self._all_placed()
-        before = self._cpu_seconds()
+        gateways, servers = [daemon.pid for daemon in self.daemons], self.servers
+        before, servers_before = _cpu_seconds(gateways), _cpu_seconds(servers)
         outcomes = await self._send(uploads)
         seconds = max(outcome.seconds for outcome in outcomes)
         await self._all_placed()
         return _Sample(
             rate=uploads / seconds,
-            cpu_ms=1000 * (self._cpu_seconds() - before) / uploads,
+            cpu_ms=1000 * (_cpu_seconds(gateways) - before) / uploads,
+            server_ms=1000 * (_cpu_seconds(servers) - servers_before) / uploads,
             client=sum(outcome.cpu_seconds for outcome in outcomes) / seconds,
         )
 
@@ -159,18 +163,6 @@ class _Served:
             ]
         )
 
-    def _cpu_seconds(self) -> float:
-        pids = [daemon.pid for daemon in self.daemons]
-        for server in self.servers:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process = psutil.Process(server)
-                pids += [server, *(child.pid for child in process.children(recursive=True))]
-        total = 0.0
-        for pid in pids:
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                total += Counters.of(pid).cpu_seconds
-        return total
-
     async def _all_placed(self) -> None:
         """
         Wait until the gateways have no job left.
@@ -182,6 +174,20 @@ class _Served:
                         if not re.search(r"^gateway_jobs{.*} [1-9]", await answer.text(), re.MULTILINE):
                             break
                     await asyncio.sleep(0.2)
+
+
+def _cpu_seconds(pids: Sequence[int]) -> float:
+    """
+    Return what these processes and their children have taken so far.
+    """
+    total = 0.0
+    for pid in pids:
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = process.cpu_times()
+                total += times.user + times.system
+    return total
 
 
 @asynccontextmanager
