@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -37,7 +38,12 @@ async def measure_memory(*, quick: bool = False) -> int:
     folder = Path(tempfile.mkdtemp(prefix="gateway-bench-"))
     try:
         # As it is served in earnest: with the allocator that scrubs what is freed.
-        environment = {"GATEWAY_HARDENING__SCRUB_FREED_MEMORY": "true", "GATEWAY_LOG__LEVEL": "warning"}
+        environment = {
+            "GATEWAY_HARDENING__SCRUB_FREED_MEMORY": "true",
+            "GATEWAY_LOG__LEVEL": "warning",
+            # Those that are broken off stay open.
+            "GATEWAY_UPLOADS__MAX_OPEN_PER_USER": "100000",
+        }
         async with running_daemon(folder / "data", environment=environment) as daemon:
             _, auth = daemon.new_user()
             await _measure_all(report, daemon, auth, part=10 if quick else 1)
@@ -106,7 +112,8 @@ async def hold_all(
     all_begun = asyncio.Barrier(count)
 
     async def hold() -> None:
-        _, writer = await _begun(daemon.url, auth, length)
+        reader, writer = await _begun(daemon.url, auth, length)
+        answer = asyncio.create_task(reader.readline())
         try:
             writer.write(BLOCK[:first])
             await writer.drain()
@@ -118,9 +125,13 @@ async def hold_all(
             if not parts:
                 # Longer than the gateway takes to fetch what came.
                 await asyncio.sleep(5)
+            if answer.done():
+                raise RuntimeError(f"an upload that was to be held was answered: {answer.result()!r}")
         finally:
+            answer.cancel()
             writer.close()
-            await writer.wait_closed()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
     await asyncio.gather(*[hold() for _ in range(count)])
 
