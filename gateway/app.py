@@ -357,7 +357,11 @@ async def _home(
     """
     Load the plugins, and connect the operator's own backend.
     """
-    plugins = load_plugins(disabled=settings.plugins.disabled, pinned=settings.plugins.pinned)
+    plugins = load_plugins(
+        wanted={settings.home.kind, *settings.links.kinds, *settings.sign_in.kinds},
+        disabled=settings.plugins.disabled,
+        pinned=settings.plugins.pinned,
+    )
     for fault in plugins.faults:
         log.error("plugin.left_out", plugin=fault.plugin, reason=str(fault), exc_info=fault.cause)
     home_settings = dict(settings.home.settings)

@@ -133,12 +133,16 @@ class PluginSet:
 
 def load_plugins(
     *,
+    wanted: Collection[str] | None = None,
     enabled: Collection[str] | None = None,
     disabled: Collection[str] = (),
     pinned: Mapping[str, str] | None = None,
 ) -> PluginSet:
     """
     Load the plugins of all installed distributions: our own first, then in the order of their names.
+
+    *wanted* are names of backend kinds, if not all are. Importing a provider's library costs much time and memory, so
+    plugins that are called like such a kind come first then, and others only while one of the kinds is missing still.
 
     *enabled* and *disabled* are names of entry points.
     What is disabled, or not among *enabled* if that is given, is not even imported;
@@ -150,7 +154,9 @@ def load_plugins(
     owners: dict[str, str] = {}
     origins: dict[str, Origin] = {}
     identities: dict[str, IdentityKind[Any]] = {}
-    for offer in offers:
+    for offer in sorted(offers, key=lambda offer: wanted is not None and offer.plugin not in wanted):
+        if wanted is not None and kinds.keys() | identities.keys() >= set(wanted):
+            break
         if offer.plugin in disabled or (enabled is not None and offer.plugin not in enabled):
             continue
         try:

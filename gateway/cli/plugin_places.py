@@ -36,7 +36,7 @@ def operators_place(settings: Settings, kind: str, file: Path | None) -> Opening
     Raises:
         ConfigurationError: no plugin brings the kind, or the settings do not fit it.
     """
-    plugins = load_plugins(disabled=settings.plugins.disabled, pinned=settings.plugins.pinned)
+    plugins = load_plugins(wanted={kind}, disabled=settings.plugins.disabled, pinned=settings.plugins.pinned)
     given = _settings_of(settings, kind, file)
     # Told at once, not by every test.
     plugins.connect(kind, BackendContext(account=_ACCOUNT), given)

@@ -173,6 +173,47 @@ def test_a_plugin_that_is_enabled_but_not_installed_is_a_fault(tape: Installed) 
     assert "tpae" == only_fault(plugins).plugin
 
 
+# What is wanted
+
+
+@pytest.fixture
+def not_to_be_imported(tape: Installed) -> None:
+    tape("@asynccontextmanager", "raise RuntimeError('imported')", kind="reel", plugin="reel")
+
+
+@pytest.mark.usefixtures("not_to_be_imported")
+def test_a_plugin_that_is_called_like_what_is_wanted_is_the_only_one_imported(tape: Installed) -> None:
+    tape(distribution="gateway-zebra")
+    plugins = load_plugins(wanted={"tape"})
+    assert ["tape"] == list(plugins.kinds)
+    assert () == plugins.faults
+
+
+@pytest.mark.usefixtures("not_to_be_imported")
+def test_where_nothing_is_wanted_nothing_is_imported() -> None:
+    assert PluginSet({}, ()) == load_plugins(wanted=())
+
+
+def test_a_kind_is_found_in_a_plugin_of_another_name(tape: Installed) -> None:
+    tape(plugin="recorder")
+    assert "tape" in load_plugins(wanted={"tape"}).kinds
+
+
+@pytest.mark.usefixtures("not_to_be_imported")
+def test_where_what_is_wanted_is_not_there_everything_was_tried(tape: Installed) -> None:
+    tape(kind="cassette", distribution="gateway-zebra", plugin="cassette")
+    plugins = load_plugins(wanted={"tape"})
+    assert ["cassette"] == list(plugins.kinds)
+    assert "reel" == only_fault(plugins).plugin
+
+
+@pytest.mark.usefixtures("ours")
+def test_nobody_takes_the_name_of_our_own_by_the_name_of_a_plugin(tape: Installed) -> None:
+    tape(kind="local", distribution="gateway-aaa", plugin="tape")
+    plugins = load_plugins(wanted={"local", "tape"})
+    assert OUR_DISTRIBUTION == plugins.origins["local"].distribution
+
+
 # What is pinned
 
 
