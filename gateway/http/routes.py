@@ -2,7 +2,8 @@
 What is offered at which address: the tables that both the routes and the OpenAPI document are made of.
 """
 
-from functools import partial
+import asyncio
+from functools import cached_property, partial
 from typing import Any, Final
 
 import msgspec
@@ -44,7 +45,29 @@ TAGS: Final = {
 }
 """The groups of operations, in the order in which they are read."""
 
-OPENAPI: Final = web.AppKey("openapi", dict[str, Any])
+
+class Description:
+    """
+    The OpenAPI document of *operations*.
+
+    Writing it reads sources, a tenth of a second: it is done when somebody asks, in a thread.
+    """
+
+    def __init__(self, operations: list[Operation]) -> None:
+        self._operations = operations
+
+    async def document(self) -> dict[str, Any]:
+        """
+        Return the document.
+        """
+        return await asyncio.to_thread(lambda: self._written)
+
+    @cached_property
+    def _written(self) -> dict[str, Any]:
+        return api_document(self._operations, tags=TAGS)
+
+
+DESCRIPTION: Final = web.AppKey("description", Description)
 """Where an application keeps its own description."""
 
 
@@ -60,14 +83,15 @@ def add_routes(app: web.Application) -> None:
             operation.handler,
             expect_handler=uploads.hold_back if operation.tag == upload_routes.TAG else None,
         )
-    app[OPENAPI] = api_document(listed, tags=TAGS)
+    app[DESCRIPTION] = Description(listed)
 
 
 async def get_openapi(request: web.Request) -> web.Response:
     """
     Give this API's description to programs.
     """
-    return web.Response(body=msgspec.json.encode(request.app[OPENAPI]), content_type="application/json")
+    document = await request.app[DESCRIPTION].document()
+    return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
 
 def list_operations(settings: Settings) -> list[Operation]:

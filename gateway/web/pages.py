@@ -4,9 +4,9 @@ The pages: ``/``, ``/docs``, and what they are dressed in.
 No page sets a cookie, runs a script or asks another host for anything, and the headers hold the browser to that.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
-from functools import cached_property
 from typing import Any, Final
 
 from aiohttp import web
@@ -17,7 +17,7 @@ from gateway import __version__
 from gateway.http.context import context_of
 from gateway.http.health import check
 from gateway.http.links import CALLBACK_PAGE, CallbackPage
-from gateway.http.routes import OPENAPI
+from gateway.http.routes import DESCRIPTION, Description
 from gateway.web.assets import Assets
 from gateway.web.reference import mark_up, mark_up_line, read_document
 
@@ -38,7 +38,7 @@ def add_pages(app: web.Application) -> None:
     """
     Add the pages to an application that has the API's routes.
     """
-    pages = Pages(app[OPENAPI])
+    pages = Pages(app[DESCRIPTION])
     app.router.add_get("/", pages.home)
     app.router.add_get("/docs", pages.docs)
     app.router.add_get("/static/{name}", pages.asset)
@@ -52,8 +52,9 @@ class Pages:
     Renders pages.
     """
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self._document = document
+    def __init__(self, description: Description) -> None:
+        self._description = description
+        self._docs = ""
         self._assets = Assets.load()
         self._templates = Environment(
             loader=PackageLoader(__package__ or "gateway.web"),
@@ -76,6 +77,9 @@ class Pages:
         """
         Show the OpenAPI document to people.
         """
+        if not self._docs:
+            document = await self._description.document()
+            self._docs = await asyncio.to_thread(self._render_docs, document)
         etag = hashlib.sha256(self._docs.encode()).hexdigest()[:16]
         if any(known.value in (etag, "*") for known in request.if_none_match or ()):
             response = web.Response(status=304, headers=SECURITY_HEADERS)
@@ -116,9 +120,8 @@ class Pages:
         """
         return self._page("not_found.html", status=404)
 
-    @cached_property
-    def _docs(self) -> str:
-        return self._templates.get_template("docs.html").render(reference=read_document(self._document))
+    def _render_docs(self, document: dict[str, Any]) -> str:
+        return self._templates.get_template("docs.html").render(reference=read_document(document))
 
     def _page(self, template: str, *, status: int, **values: Any) -> web.Response:
         return _html(self._templates.get_template(template).render(values), status)
