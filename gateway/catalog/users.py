@@ -78,6 +78,16 @@ async def get_user(connection: Connection, user_id: UserId) -> User | None:
     return None if row is None else User.from_row(row)
 
 
+async def change_personal(connection: Connection, user_id: UserId, sealed: bytes) -> bool:
+    """
+    Replace what is known about an active user; tell whether he is.
+    """
+    result = await connection.execute(
+        update(users).where(users.c.id == user_id, users.c.state == "active").values(personal=sealed)
+    )
+    return result.rowcount == 1
+
+
 async def lock_active_user(connection: Connection, user_id: UserId) -> bool:
     """
     Hold the user's row until the transaction ends, and tell whether he is active.

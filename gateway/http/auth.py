@@ -22,7 +22,8 @@ from gateway.http.auth_shapes import (
     token_document,
     way_document,
 )
-from gateway.http.context import authenticated, context_of, path_id, token_of
+from gateway.http.authentication import authenticated, token_of
+from gateway.http.context import context_of, path_id
 from gateway.http.documents import decode_json_body, json_response
 from gateway.http.links import CALLBACK_PAGE, CallbackPage
 from gateway.http.origins import origin_of

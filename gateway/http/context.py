@@ -1,5 +1,5 @@
 """
-What the handlers of the wire share: the services, who is asking, and the metrics.
+What the handlers of the wire share: the services and the metrics.
 """
 
 import uuid
@@ -10,7 +10,6 @@ from aiohttp import web
 
 from gateway.base.clock import Clock
 from gateway.base.ids import RecordingId
-from gateway.catalog.users import User
 from gateway.database import Database
 from gateway.http.metrics import Metrics
 from gateway.keyring import Keyring
@@ -19,7 +18,7 @@ from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
 from gateway.services.devices import DeviceService
 from gateway.services.erasure import ErasureService
-from gateway.services.errors import NotFound, Unauthenticated
+from gateway.services.errors import NotFound
 from gateway.services.identities import IdentityService
 from gateway.services.link_views import LinkViews
 from gateway.services.linking import LinkingService
@@ -80,29 +79,6 @@ def context_of(request: web.Request) -> Context:
     Return the context of the application that serves *request*.
     """
     return request.app[CONTEXT]
-
-
-async def authenticated(request: web.Request) -> User:
-    """
-    Return who sent the request.
-
-    Raises:
-        Unauthenticated: there is no bearer token, or none that counts.
-    """
-    return await context_of(request).accounts.authenticate(token_of(request))
-
-
-def token_of(request: web.Request) -> str:
-    """
-    Return the bearer token of the request.
-
-    Raises:
-        Unauthenticated: there is none.
-    """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthenticated("send Authorization: Bearer with a token")
-    return token.strip()
 
 
 def path_id(request: web.Request, what: str) -> RecordingId:

@@ -11,7 +11,8 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
-from gateway.http.context import authenticated, context_of, path_id
+from gateway.http.authentication import authenticated
+from gateway.http.context import context_of, path_id
 from gateway.http.documents import decode, json_response, read_body
 from gateway.http.link_shapes import (
     LinkList,

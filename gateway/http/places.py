@@ -6,7 +6,8 @@ from aiohttp import web
 
 from gateway.catalog.routes import Route
 from gateway.http import shapes
-from gateway.http.context import authenticated, context_of, path_id
+from gateway.http.authentication import authenticated
+from gateway.http.context import context_of, path_id
 from gateway.http.documents import decode, json_response, read_body
 
 

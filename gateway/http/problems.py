@@ -21,6 +21,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 _TYPE_PREFIX: Final = "urn:recording-gateway:problem:"
 
 _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
+    errors.ForeignForm: (403, "Another page's form"),
     errors.Unauthenticated: (401, "Not signed in"),
     errors.NotInvited: (403, "Not invited"),
     errors.SignInGone: (410, "Not waited for"),
@@ -116,6 +117,13 @@ def problem(
     return web.Response(
         status=status, body=msgspec.json.encode(document), content_type=MEDIA_TYPE, headers=all_headers
     )
+
+
+def status_of(error: Exception) -> int:
+    """
+    Return the status that *error* becomes; 500 for one that is in no table.
+    """
+    return next((_STATUS[kind][0] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
 def problem_of(error: Exception) -> web.Response:

@@ -11,7 +11,8 @@ from aiohttp import web
 from gateway.catalog.users import User
 from gateway.http import shapes, tus
 from gateway.http.audio import send_audio
-from gateway.http.context import authenticated, context_of, path_id
+from gateway.http.authentication import authenticated
+from gateway.http.context import context_of, path_id
 from gateway.http.documents import convert, decode, json_response, read_body
 from gateway.http.problems import problem
 from gateway.services.details import parse_time

@@ -1,61 +1,18 @@
 """
-A browser's session: a cookie that is sent to this host alone, and what keeps other sites from using it.
-
-A request that changes something carries the session's own token in its form (or ``X-CSRF-Token``), which no other site can
-read; SameSite=Lax keeps the cookie out of most of theirs to begin with.
+The cookies of a browser: its session, and what binds an attempt to sign in to it. Both go to this host alone.
 """
 
-import hmac
 import secrets
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
-from gateway.base.secret import Secret
 from gateway.catalog.users import User
+from gateway.http.authentication import SESSION_COOKIE, session_of
 from gateway.http.context import context_of
-from gateway.services.devices import SESSION_PREFIX, csrf_token
-from gateway.services.errors import Unauthenticated
 
-SESSION_COOKIE: Final = "__Host-session"
 BINDING_COOKIE: Final = "__Host-signing-in"
 """Binds an attempt to sign in to the browser that began it."""
-CSRF_FIELD: Final = "csrf"
-CSRF_HEADER: Final = "X-CSRF-Token"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
-    """
-    Who a browser is signed in as, and what its forms carry.
-    """
-
-    user: User
-    token: Secret
-    csrf: str
-
-
-async def session_of(request: web.Request) -> Session | None:
-    """
-    Return the browser's session, if it has one that counts.
-    """
-    token = request.cookies.get(SESSION_COOKIE, "")
-    if not token.startswith(SESSION_PREFIX):
-        return None
-    try:
-        user = await context_of(request).accounts.authenticate(token)
-    except Unauthenticated:
-        return None
-    secret = Secret(token.encode())
-    return Session(user=user, token=secret, csrf=csrf_token(secret))
-
-
-def is_own_form(session: Session, told: str | None) -> bool:
-    """
-    Tell whether a request that changes something came from a page of this session.
-    """
-    return told is not None and hmac.compare_digest(told.encode("utf-8", "replace"), session.csrf.encode())
 
 
 async def sign_in_browser(

@@ -12,8 +12,9 @@ from gateway.catalog.uploads import Upload
 from gateway.catalog.users import User
 from gateway.http import tus
 from gateway.http.audio import send_audio
+from gateway.http.authentication import authenticated
 from gateway.http.bodies import RequestBody
-from gateway.http.context import Context, authenticated, context_of, path_id
+from gateway.http.context import Context, context_of, path_id
 from gateway.http.problems import problem, problem_of
 from gateway.services.bodies import Append
 from gateway.services.details import details_from_metadata

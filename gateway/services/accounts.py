@@ -5,7 +5,7 @@ Users and their tokens.
 import hashlib
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -125,6 +125,34 @@ class AccountService:
             raise NotFound(f"there is no user {user_id}")
         return user
 
+    async def personal_of(self, user: catalog.User) -> Personal | None:
+        """
+        Return what is known about a user; None if it cannot be opened.
+        """
+        async with self._catalog.read() as connection:
+            current = await catalog.get_user(connection, user.id)
+        return None if current is None else await self._open_personal(current)
+
+    async def change_personal(self, user: catalog.User, changes: Mapping[str, str | None]) -> Personal:
+        """
+        Correct what is known about a user: name, phone, e-mail; None removes.
+
+        Raises:
+            InvalidField: a value is malformed.
+            NotFound: he was erased meanwhile.
+        """
+        before = await self.personal_of(user) or Personal(name="")
+        values = {**msgspec.structs.asdict(before), **changes}
+        personal = _checked(Personal(**{**values, "name": values["name"] or ""}), needs_name=False)
+        leaf = await self._keyring.leaf(user.key_slot, USER_LEAF)
+        sealed = seal_record(
+            subkey(leaf, "personal"), msgspec.json.encode(personal), _associated_data(user.id, user.key_slot)
+        )
+        async with self._catalog.write() as connection:
+            if not await catalog.change_personal(connection, user.id, sealed):
+                raise NotFound(f"there is no user {user.id}")
+        return personal
+
     async def new_token(self, user_id: UserId, *, lifetime_s: int) -> Secret:
         """
         Make a bearer token for the user; only its hash is kept.
@@ -205,8 +233,8 @@ def _associated_data(user_id: UserId, slot: KeySlot) -> bytes:
     return _RECORD_LABEL + uuid.UUID(user_id).bytes + slot.to_bytes(8, "big")
 
 
-def _checked(personal: Personal) -> Personal:
-    if not personal.name.strip():
+def _checked(personal: Personal, *, needs_name: bool = True) -> Personal:
+    if needs_name and not personal.name.strip():
         raise InvalidField("name", "is empty")
     if personal.phone is not None and not any(letter.isdigit() for letter in personal.phone):
         raise InvalidField("phone", "holds no digit")

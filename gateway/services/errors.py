@@ -15,6 +15,7 @@ What a request can be refused for.
        ├─ IdentityTaken         it is another account's
        ├─ LastIdentity          without it nobody could sign in any more
        ├─ NotInvited            there is no account, and none is made
+       ├─ ForeignForm           a form that is not from a page of this browser's
        ├─ InvalidField          a value is malformed; .field names it
        ├─ OffsetMismatch        the append starts elsewhere than the upload ends; .offset is where it ends
        ├─ ChecksumMismatch      the body is not what its checksum says; nothing of it was kept
@@ -219,3 +220,16 @@ class LastIdentity(Refused):
 
 class NotInvited(Refused):
     code = "not-invited"
+
+
+class ForeignForm(Refused):
+    """
+    A form that is not from a page of ours in this browser, or from one that was left open for too long.
+    """
+
+    code = "foreign-form"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this form came from elsewhere, or from a page that was left open for too long; load it anew"
+        )

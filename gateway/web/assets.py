@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final, Self
 
-_MEDIA_TYPES: Final = {"css": "text/css", "svg": "image/svg+xml"}
+_MEDIA_TYPES: Final = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,12 @@ class Assets:
         Return where a page finds the file *name*.
         """
         return self._addresses[name]
+
+    def has(self, name: str) -> bool:
+        """
+        Tell whether there is a file *name*: scripts are built, and may not have been.
+        """
+        return name in self._addresses
 
     def get(self, served: str) -> Asset | None:
         """

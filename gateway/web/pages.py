@@ -1,35 +1,33 @@
 """
-The pages: ``/``, ``/docs``, and what they are dressed in.
+The pages that anybody can read: ``/``, ``/docs``, and what all pages are dressed in.
 
-No page sets a cookie, runs a script or asks another host for anything, and the headers hold the browser to that.
+None of these sets a cookie, runs a script or asks another host for anything, and the headers hold the browser to that.
 """
 
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from gateway import __version__
+from gateway.base.errors import GatewayError
 from gateway.http.context import context_of
 from gateway.http.health import check
 from gateway.http.links import CALLBACK_PAGE, CallbackPage
+from gateway.http.problems import status_of
 from gateway.http.routes import DESCRIPTION, Description
-from gateway.web.assets import Assets
-from gateway.web.reference import mark_up, mark_up_line, read_document
+from gateway.services.errors import NotFound
+from gateway.web.account_pages import AccountPages
+from gateway.web.recording_pages import RecordingPages
+from gateway.web.reference import read_document
+from gateway.web.rendering import READING, Renderer
+from gateway.web.sign_in_pages import SignInPages
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 _FOR_GOOD: Final = "public, max-age=31536000, immutable"
 _API: Final = "/v1/"
 
@@ -38,13 +36,17 @@ def add_pages(app: web.Application) -> None:
     """
     Add the pages to an application that has the API's routes.
     """
-    pages = Pages(app[DESCRIPTION])
+    renderer = Renderer()
+    pages = Pages(app[DESCRIPTION], renderer)
     app.router.add_get("/", pages.home)
     app.router.add_get("/docs", pages.docs)
     app.router.add_get("/static/{name}", pages.asset)
     app.router.add_get("/favicon.ico", pages.icon)
     app[CALLBACK_PAGE] = pages.linked
-    app.middlewares.append(_create_not_found(pages))
+    SignInPages(renderer).add_to(app)
+    RecordingPages(renderer).add_to(app)
+    AccountPages(renderer).add_to(app)
+    app.middlewares.append(_create_refusals(pages))
 
 
 class Pages:
@@ -52,19 +54,10 @@ class Pages:
     Renders pages.
     """
 
-    def __init__(self, description: Description) -> None:
+    def __init__(self, description: Description, renderer: Renderer) -> None:
         self._description = description
         self._docs = ""
-        self._assets = Assets.load()
-        self._templates = Environment(
-            loader=PackageLoader(__package__ or "gateway.web"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.globals.update(version=__version__, asset=self._assets.address)
-        self._templates.filters.update(mark_up=mark_up, mark_up_line=mark_up_line)
+        self._renderer = renderer
 
     async def home(self, request: web.Request) -> web.Response:
         """
@@ -82,9 +75,9 @@ class Pages:
             self._docs = await asyncio.to_thread(self._render_docs, document)
         etag = hashlib.sha256(self._docs.encode()).hexdigest()[:16]
         if any(known.value in (etag, "*") for known in request.if_none_match or ()):
-            response = web.Response(status=304, headers=SECURITY_HEADERS)
+            response = web.Response(status=304, headers=READING)
         else:
-            response = _html(self._docs, 200)
+            response = web.Response(text=self._docs, content_type="text/html", headers=READING)
             response.enable_compression()
         response.headers["ETag"] = f'W/"{etag}"'
         response.headers["Cache-Control"] = "no-cache"
@@ -94,10 +87,10 @@ class Pages:
         """
         Give a file that a page refers to.
         """
-        asset = self._assets.get(request.match_info["name"])
+        asset = self._renderer.assets.get(request.match_info["name"])
         if asset is None:
             raise web.HTTPNotFound
-        headers = {**SECURITY_HEADERS, "Cache-Control": _FOR_GOOD}
+        headers = {**READING, "Cache-Control": _FOR_GOOD}
         return web.Response(
             body=asset.content, content_type=asset.media_type, charset="utf-8", headers=headers
         )
@@ -106,7 +99,7 @@ class Pages:
         """
         Send browsers that ask for the old name to the icon.
         """
-        return web.Response(status=302, headers={"Location": self._assets.address("icon.svg")})
+        return web.Response(status=302, headers={"Location": self._renderer.assets.address("icon.svg")})
 
     def linked(self, page: CallbackPage) -> web.Response:
         """
@@ -120,35 +113,36 @@ class Pages:
         """
         return self._page("not_found.html", status=404)
 
+    def refused(self, error: GatewayError) -> web.Response:
+        """
+        Tell a person why something was not done.
+        """
+        return self._page("refused.html", status=status_of(error), reason=str(error))
+
     def _render_docs(self, document: dict[str, Any]) -> str:
-        return self._templates.get_template("docs.html").render(reference=read_document(document))
+        return self._renderer.templates.get_template("docs.html").render(reference=read_document(document))
 
     def _page(self, template: str, *, status: int, **values: Any) -> web.Response:
-        return _html(self._templates.get_template(template).render(values), status)
+        return self._renderer.page(template, status=status, headers=READING, **values)
 
 
-def _html(text: str, status: int) -> web.Response:
-    return web.Response(
-        status=status,
-        text=text,
-        content_type="text/html",
-        headers=SECURITY_HEADERS,
-    )
-
-
-def _create_not_found(pages: Pages) -> Middleware:
+def _create_refusals(pages: Pages) -> Middleware:
     """
-    Return a middleware that answers a browser that lost its way with a page; programs get their problem document.
+    Return a middleware that answers people with a page where something is not there, or is refused; programs get a problem.
     """
 
     @web.middleware
     async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
+        is_for_people = "text/html" in request.headers.get("Accept", "") and not request.path.startswith(_API)
         try:
             return await handler(request)
-        except web.HTTPNotFound:
-            is_for_people = "text/html" in request.headers.get("Accept", "")
-            if not is_for_people or request.path.startswith(_API):
+        except (web.HTTPNotFound, NotFound):
+            if not is_for_people:
                 raise
             return pages.not_found()
+        except GatewayError as error:
+            if not is_for_people or status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise
+            return pages.refused(error)
 
     return serve

@@ -1,0 +1,173 @@
+"""
+A person's account: how he signs in, where he is signed in, what is known about him.
+"""
+
+from typing import Final
+
+from aiohttp import web
+
+from gateway.http.authentication import Session
+from gateway.http.context import context_of, path_id
+from gateway.http.origins import origin_of
+from gateway.http.problems import status_of
+from gateway.http.sessions import forget_session
+from gateway.services.errors import InvalidField, Refused
+from gateway.services.ways import PHONE
+from gateway.web.forms import own_form, signed_in
+from gateway.web.rendering import Renderer, see_other
+
+_ACCOUNT: Final = "/account"
+_WORD: Final = "delete"
+"""What is typed by whoever means it."""
+
+
+class AccountPages:
+    """
+    The account, one page, and what its forms lead to.
+    """
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+
+    def add_to(self, app: web.Application) -> None:
+        """
+        Add the addresses.
+        """
+        app.router.add_get(_ACCOUNT, signed_in(self.show))
+        app.router.add_post(f"{_ACCOUNT}/personal", signed_in(self.change_personal))
+        app.router.add_post(f"{_ACCOUNT}/identities/code", signed_in(self.send_code))
+        app.router.add_post(f"{_ACCOUNT}/identities/proof", signed_in(self.join))
+        app.router.add_post(f"{_ACCOUNT}/identities/{{id}}/remove", signed_in(self.leave))
+        app.router.add_post(f"{_ACCOUNT}/devices/{{id}}/end", signed_in(self.end_device))
+        app.router.add_post(f"{_ACCOUNT}/devices/end-others", signed_in(self.end_others))
+        app.router.add_get(f"{_ACCOUNT}/delete", signed_in(self.ask_to_delete))
+        app.router.add_post(f"{_ACCOUNT}/delete", signed_in(self.delete))
+
+    async def show(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Show the account.
+        """
+        return await self._account(request, session)
+
+    async def change_personal(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Correct what is known.
+        """
+        form = await own_form(request, session)
+        changes = {name: form.text(name) or None for name in ("name", "phone", "email")}
+        try:
+            await context_of(request).accounts.change_personal(session.user, changes)
+        except InvalidField as error:
+            return await self._account(request, session, error=error)
+        return see_other(f"{_ACCOUNT}?saved=1")
+
+    async def send_code(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Send a code to another number that is to be joined.
+        """
+        form = await own_form(request, session)
+        number = form.text("number")
+        try:
+            sent = await context_of(request).people.codes.send(
+                PHONE, number, channel="sms", locale=None, origin=origin_of(request)
+            )
+        except Refused as error:
+            return await self._account(request, session, error=error)
+        return self._ask_code(session, attempt=sent.attempt, number=number)
+
+    async def join(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Join a number whose code was named.
+        """
+        form = await own_form(request, session)
+        people = context_of(request).people
+        attempt, number = form.text("attempt"), form.text("number")
+        try:
+            proven = await people.codes.check(PHONE, attempt, form.text("code"), origin=origin_of(request))
+            await people.identities.join(session.user, proven)
+        except Refused as error:
+            return self._ask_code(session, attempt=attempt, number=number, error=error)
+        return see_other(f"{_ACCOUNT}?saved=1")
+
+    async def leave(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Remove a way to sign in.
+        """
+        await own_form(request, session)
+        try:
+            await context_of(request).people.identities.leave(session.user, str(path_id(request, "identity")))
+        except Refused as error:
+            return await self._account(request, session, error=error)
+        return see_other(f"{_ACCOUNT}?saved=1")
+
+    async def end_device(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Sign a device out.
+        """
+        await own_form(request, session)
+        await context_of(request).people.devices.end(session.user, str(path_id(request, "device")))
+        return see_other(_ACCOUNT)
+
+    async def end_others(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Sign all devices out but this one.
+        """
+        await own_form(request, session)
+        devices = context_of(request).people.devices
+        await devices.end_others(session.user, but=await devices.device_of(session.token.reveal().decode()))
+        return see_other(_ACCOUNT)
+
+    async def ask_to_delete(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Say what deleting the account means, and ask.
+        """
+        return self._renderer.page("delete_account.html", session=session, word=_WORD, error=None)
+
+    async def delete(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Delete the account of whoever typed the word, and show the receipt: nobody can ask for it later.
+        """
+        form = await own_form(request, session)
+        if form.text("word").lower() != _WORD:
+            error = InvalidField("word", f"type {_WORD} to go on")
+            return self._renderer.page(
+                "delete_account.html", status=400, session=session, word=_WORD, error=error
+            )
+        erasure = context_of(request).erasure
+        salt = await erasure.bury_account(session.user.id)
+        await erasure.shred_account(session.user.id, salt=salt)
+        found = await erasure.account_erasure_of(session.user.id, salt=salt)
+        response = self._renderer.page("account_deleted.html", erasure=found, salt=salt.hex())
+        forget_session(response)
+        return response
+
+    async def _account(
+        self, request: web.Request, session: Session, *, error: Refused | None = None
+    ) -> web.Response:
+        context = context_of(request)
+        people = context.people
+        return self._renderer.page(
+            "account.html",
+            status=200 if error is None else status_of(error),
+            session=session,
+            error=error,
+            is_saved="saved" in request.query,
+            personal=await context.accounts.personal_of(session.user),
+            identities=await people.identities.list_of(session.user),
+            devices=await people.devices.list_of(session.user),
+            this=await people.devices.device_of(session.token.reveal().decode()),
+            ways={way.space: way.title for way in people.ways},
+            created_at=session.user.created_at,
+        )
+
+    def _ask_code(
+        self, session: Session, *, attempt: str, number: str, error: Refused | None = None
+    ) -> web.Response:
+        return self._renderer.page(
+            "join_code.html",
+            status=200 if error is None else status_of(error),
+            session=session,
+            error=error,
+            attempt=attempt,
+            number=number,
+        )
