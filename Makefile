@@ -4,7 +4,7 @@
 # PORT=9000           where `make run` listens
 # TESTS=tests/unit    what `make test` runs of the tests (all of them otherwise)
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo demo-clouds test lint torture bench clean test-setup clients
+.PHONY: help setup run demo demo-clouds test lint torture bench clean test-setup clients pages
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
 
@@ -48,9 +48,18 @@ tests/clients/js/node_modules/.package-lock.json: tests/clients/js/package-lock.
 	@touch $@
 
 clients: tests/clients/js/node_modules/.package-lock.json
+	@$(MAKE) pages
+
+# The pages' scripts; the pages do without where there is no npm.
+gateway/web/static/recordings.js: $(wildcard gateway/web/frontend/*.ts) gateway/web/frontend/package-lock.json
+	@scripts/build-pages
+	@if [ -e $@ ]; then touch $@; fi
+
+pages: gateway/web/static/recordings.js
 	@:
 
 run: setup
+	@$(MAKE) pages
 	@$(VENV)/gateway serve --data-dir run --host 127.0.0.1 --port $(PORT)
 
 demo: setup
@@ -64,6 +73,7 @@ lint: .venv/ready/test
 	@$(VENV)/ruff format --quiet --diff .
 	@$(VENV)/mypy --no-error-summary
 	@$(VENV)/lint-imports --no-logo
+	@if [ -d gateway/web/frontend/node_modules ]; then cd gateway/web/frontend && npm run --silent check; fi
 	@echo "lint: clean"
 
 test: test-setup
@@ -87,5 +97,5 @@ bench: test-setup
 
 clean:
 	rm -rf .venv .cache .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist build
-	rm -rf tests/clients/js/node_modules bench/js/node_modules
+	rm -rf tests/clients/js/node_modules bench/js/node_modules gateway/web/frontend/node_modules gateway/web/static/*.js
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,79 @@
+"""
+A real browser, looking at a gateway in this process.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from playwright.async_api import BrowserContext, Page, async_playwright
+
+from gateway.settings import passed_environment
+
+PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"
+_ARGUMENTS: Final = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+_WIDE: Final = {"width": 1100, "height": 800}
+_NARROW: Final = {"width": 390, "height": 800}
+
+
+class Watched:
+    """
+    One page, on which nothing may go wrong behind a person's back.
+    """
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _on_console(self, message: Any) -> None:
+        # A refused request is what some tests are about.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+    async def picture(self, name: str) -> None:
+        """
+        Take a picture for the documentation, where that is wanted; in any case nothing may be wider than the window.
+        """
+        overflow = await self.page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
+        assert overflow <= 0, f"{name} is {overflow} pixels wider than its window"
+        if "PICTURES" in passed_environment():
+            PICTURES.mkdir(exist_ok=True)
+            await self.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+
+
+@asynccontextmanager
+async def chromium(
+    url: str, *, is_narrow: bool = False, is_dark: bool = False, **options: Any
+) -> AsyncIterator[Watched]:
+    """
+    Open a window at *url*'s first page; on leaving, whatever was complained about in its console fails the test.
+    """
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=_ARGUMENTS)
+        try:
+            context: BrowserContext = await browser.new_context(
+                base_url=url,
+                viewport=_NARROW if is_narrow else _WIDE,  # type: ignore[arg-type]
+                color_scheme="dark" if is_dark else "light",
+                locale="en-GB",
+                **options,
+            )
+            context.set_default_timeout(20_000)
+            watched = Watched(await context.new_page())
+            yield watched
+            assert [] == watched.complaints
+        finally:
+            await browser.close()
