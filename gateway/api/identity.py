@@ -121,6 +121,13 @@ class OpenIdProfile:
     names_issuer: bool = False
     """Whether its answers to the browser carry ``iss`` (RFC 9207); one without is refused then."""
 
+    repeats_nonce: bool = True
+    """
+    Whether its ID tokens repeat the ``nonce``, as OpenID Connect has it; one without is refused then.
+
+    Where it is not known to, ``state`` and PKCE alone bind an answer to its attempt. A nonce that is there must always fit.
+    """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityContext:

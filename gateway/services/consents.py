@@ -7,6 +7,7 @@ RFC 8252 has it): a stranger's answer that is slipped to somebody else signs nob
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +18,7 @@ from yarl import URL
 from gateway.services.errors import IdentityRefused, InvalidField, ProviderUnavailable, SignInGone
 from gateway.services.identities import Proven
 from gateway.services.oauth import Proof
-from gateway.services.openid import OpenIdClient, authorization_url
+from gateway.services.openid import OpenIdClient, authorization_url, is_issuer
 from gateway.services.returns import check_return
 from gateway.services.sign_in_attempts import Attempts, Kept
 from gateway.services.ways import Ways
@@ -26,7 +27,8 @@ from gateway.settings import SignIn as Limits
 log = structlog.get_logger()
 
 _GRANT: Final = "grant"
-_CHALLENGE_LENGTH: Final = 43
+_CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+_VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
 _LONGEST_CODE: Final = 8192
 
 
@@ -92,7 +94,7 @@ class ConsentSignIn:
         check_return(return_to, self._limits.return_to)
         if return_to.startswith("/"):
             raise InvalidField("return_to", "is a page here; an app names an address of its own")
-        if len(challenge) != _CHALLENGE_LENGTH or not challenge.replace("-", "").replace("_", "").isalnum():
+        if _CHALLENGE.fullmatch(challenge) is None:
             raise InvalidField("code_challenge", "is no S256 code challenge")
         return await self._begin(space, redirect_uri, return_to=return_to, challenge=challenge)
 
@@ -140,7 +142,7 @@ class ConsentSignIn:
         ):
             raise SignInGone("this sign-in was begun in another browser; begin again in this one")
         try:
-            if (issuer is not None or profile.names_issuer) and issuer not in profile.issuers:
+            if profile.names_issuer if issuer is None else not is_issuer(profile, issuer):
                 raise IdentityRefused("the answer is another provider's")
             if error is not None or not code or len(code) > _LONGEST_CODE:
                 raise IdentityRefused("signing in was not allowed, or was broken off")
@@ -168,8 +170,11 @@ class ConsentSignIn:
         Return what an app's *code* proves; it does so once, to the app that has the verifier.
 
         Raises:
+            InvalidField: this cannot be a verifier.
             SignInGone: the code is unknown, too old or used, or the verifier is another one's.
         """
+        if _VERIFIER.fullmatch(verifier) is None:
+            raise InvalidField("code_verifier", "is 43 to 128 letters, digits, -, ., _ or ~")
         granted = await self._attempts.take(_GRANT, code, _Granted)
         if not hmac.compare_digest(Proof(verifier).challenge.encode(), granted.challenge.encode()):
             raise SignInGone("this code was given to another app")

@@ -9,6 +9,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,6 +35,9 @@ _LONGEST_AGE_S: Final = 900
 _KEYS_LIVE_S: Final = 3600
 _KEYS_AGAIN_S: Final = 30
 """An unknown key is asked for no more often, or strangers could have us ask all day."""
+_TENANT: Final = "[A-Za-z0-9-]+"
+_OURS: Final = ("invalid_client", "unauthorized_client")
+"""Errors (RFC 6749 §5.2) that the operator alone can mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +122,11 @@ class OpenIdClient:
             key = await self._key(profile.keys_url, header.get("kid"))
             claims = jwt.decode(
                 token,
-                key,
+                key.public,
                 algorithms=list(profile.algorithms),
                 audience=profile.client_id,
                 options={
-                    "require": ["iss", "aud", "exp", "iat", *profile.subject_claims],
+                    "require": ["iss", "sub", "aud", "exp", "iat", *profile.subject_claims],
                     # Judged below, by our own clock.
                     "verify_exp": False,
                     "verify_iat": False,
@@ -133,10 +137,10 @@ class OpenIdClient:
         except jwt.PyJWTError as error:
             raise IdentityRefused(f"the proof of identity does not hold ({type(error).__name__})") from None
         _check_issuer(profile, claims)
+        key.check_issuer(claims)
         _check_audience(profile, claims)
         self._check_times(claims)
-        if not isinstance(claims.get("nonce"), str) or not hmac.compare_digest(claims["nonce"], nonce):
-            raise IdentityRefused("the proof of identity was made for another attempt")
+        _check_nonce(profile, claims, nonce)
         return claims
 
     def _check_times(self, claims: Mapping[str, Any]) -> None:
@@ -152,7 +156,7 @@ class OpenIdClient:
 
     # Keys
 
-    async def _key(self, url: str, kid: object) -> jwt.PyJWK:
+    async def _key(self, url: str, kid: object) -> "_Key":
         """
         Return the provider's key of that id; one that is not known yet has them all fetched anew.
         """
@@ -191,10 +195,36 @@ class OpenIdClient:
             fields = msgspec.json.decode(body) if len(body) <= _MOST_BYTES else None
         except (msgspec.DecodeError, UnicodeDecodeError):
             fields = None
-        if status != 200 or not isinstance(fields, dict):
-            log.warning("sign_in.provider_refused", status=status)
-            raise IdentityRefused(f"the provider does not accept this sign-in ({status})")
-        return fields
+        if status == 200 and isinstance(fields, dict):
+            return fields
+        error = fields.get("error") if isinstance(fields, dict) else None
+        if form is None or error in _OURS:
+            log.error("sign_in.misconfigured", status=status, error=error if error in _OURS else None)
+            raise ProviderUnavailable("signing in there does not work right now")
+        log.warning("sign_in.provider_refused", status=status)
+        raise IdentityRefused(f"the provider does not accept this sign-in ({status})")
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """
+    A key, and whose tokens it may sign if its provider says so: Microsoft does, as ``{tenantid}`` where it is any tenant's.
+    """
+
+    public: jwt.PyJWK
+    issuer: object = None
+
+    def check_issuer(self, claims: Mapping[str, Any]) -> None:
+        """
+        Make sure that the claims are of an issuer that this key signs for.
+
+        Raises:
+            IdentityRefused: they are not.
+        """
+        if self.issuer is None:
+            return
+        if str(self.issuer).replace("{tenantid}", str(claims.get("tid"))) != claims["iss"]:
+            raise IdentityRefused("the proof of identity is signed with a key of another organisation")
 
 
 class _Keys:
@@ -204,23 +234,31 @@ class _Keys:
 
     def __init__(self, document: Mapping[str, Any], fetched_at: float) -> None:
         self.fetched_at = fetched_at
-        self._keys: dict[object, jwt.PyJWK] = {}
+        self._keys: dict[str, _Key] = {}
         listed = document.get("keys")
         for entry in listed if isinstance(listed, list) else ():
             if isinstance(entry, dict) and entry.get("use", "sig") == "sig" and entry.get("kty") != "oct":
                 try:
-                    self._keys[entry.get("kid")] = jwt.PyJWK(entry)
-                except jwt.PyJWTError:
+                    self._keys[str(entry.get("kid"))] = _Key(jwt.PyJWK(entry), entry.get("issuer"))
+                except (jwt.PyJWTError, TypeError, ValueError):
                     # Of a kind that we do not know; one that we know signs for us.
                     continue
 
-    def get(self, kid: object) -> jwt.PyJWK | None:
+    def get(self, kid: object) -> _Key | None:
         """
         Return the key of that id, or the only one there is where the token names none.
         """
         if kid is None and len(self._keys) == 1:
             return next(iter(self._keys.values()))
         return self._keys.get(kid) if isinstance(kid, str) else None
+
+
+def is_issuer(profile: OpenIdProfile, told: str) -> bool:
+    """
+    Tell whether *told* names this provider, or any tenant of it.
+    """
+    patterns = (re.escape(issuer).replace(re.escape("{tid}"), _TENANT) for issuer in profile.issuers)
+    return any(re.fullmatch(pattern, told, re.ASCII) for pattern in patterns)
 
 
 def _check_issuer(profile: OpenIdProfile, claims: Mapping[str, Any]) -> None:
@@ -231,13 +269,21 @@ def _check_issuer(profile: OpenIdProfile, claims: Mapping[str, Any]) -> None:
                 return
         elif (
             isinstance(tenant, str)
-            and tenant.replace("-", "").isalnum()
+            and re.fullmatch(_TENANT, tenant, re.ASCII)
             and claims["iss"] == issuer.replace("{tid}", tenant)
         ):
             if profile.tenants is not None and tenant not in profile.tenants:
                 raise IdentityRefused("accounts of this organisation are not let in here")
             return
     raise IdentityRefused("the proof of identity is another provider's")
+
+
+def _check_nonce(profile: OpenIdProfile, claims: Mapping[str, Any], nonce: str) -> None:
+    told = claims.get("nonce")
+    if told is None and not profile.repeats_nonce:
+        return
+    if not isinstance(told, str) or not _is_same(told, nonce):
+        raise IdentityRefused("the proof of identity was made for another attempt")
 
 
 def _check_audience(profile: OpenIdProfile, claims: Mapping[str, Any]) -> None:
@@ -253,8 +299,13 @@ def _check_at_hash(access_token: str, told: str) -> None:
     Make sure that the access token belongs to the ID token (OpenID Connect Core §3.1.3.6, for algorithms of 256 bits).
     """
     half = hashlib.sha256(access_token.encode("ascii", "replace")).digest()[:16]
-    if not hmac.compare_digest(base64.urlsafe_b64encode(half).decode().rstrip("="), told.rstrip("=")):
+    if not _is_same(base64.urlsafe_b64encode(half).decode().rstrip("="), told.rstrip("=")):
         raise IdentityRefused("the proof of identity belongs to another answer")
+
+
+def _is_same(one: str, other: str) -> bool:
+    # As bytes: of text it compares ASCII alone.
+    return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
 def _person(profile: OpenIdProfile, claims: Mapping[str, Any]) -> Person:

@@ -21,7 +21,10 @@ def check_return(return_to: str, allowed: Collection[str]) -> None:
         return
     for address in allowed:
         if return_to.partition("?")[0] == address or (
-            address.endswith("/") and return_to.startswith(address) and ".." not in return_to
+            # A browser takes %2e for a dot as well.
+            address.endswith("/")
+            and return_to.startswith(address)
+            and ".." not in return_to.lower().replace("%2e", ".")
         ):
             return
     raise InvalidField("return_to", "is neither an address here nor one that the operator allows")

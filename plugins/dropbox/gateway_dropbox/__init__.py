@@ -2,8 +2,9 @@
 A storage plugin: blobs as files in the app folder of a Dropbox account that its user linked.
 """
 
-from gateway.api import API_VERSION, BackendKind, hookimpl
+from gateway.api import API_VERSION, BackendKind, IdentityKind, hookimpl
 from gateway_dropbox.backend import connect
+from gateway_dropbox.identity import DropboxSignInSettings, sign_in_profile
 from gateway_dropbox.oauth import profile
 from gateway_dropbox.settings import DropboxSettings
 
@@ -23,5 +24,23 @@ def gateway_register_backends() -> list[BackendKind[DropboxSettings]]:
             oauth=profile,
             secret_settings=frozenset({"client_secret"}),
             needs_lane=True,
+        )
+    ]
+
+
+@hookimpl
+def gateway_register_identities() -> list[IdentityKind[DropboxSignInSettings]]:
+    """
+    Return the way of signing in with the same provider's accounts.
+    """
+    return [
+        IdentityKind(
+            name="dropbox",
+            space="dropbox",
+            title="Dropbox",
+            api_version=API_VERSION,
+            settings_type=DropboxSignInSettings,
+            profile=sign_in_profile,
+            secret_settings=frozenset({"client_secret"}),
         )
     ]
