@@ -197,9 +197,9 @@ class OpenIdClient:
             fields = None
         if status == 200 and isinstance(fields, dict):
             return fields
-        error = fields.get("error") if isinstance(fields, dict) else None
-        if form is None or error in _OURS:
-            log.error("sign_in.misconfigured", status=status, error=error if error in _OURS else None)
+        told = fields.get("error") if isinstance(fields, dict) else None
+        if form is None or told in _OURS:
+            log.error("sign_in.misconfigured", status=status, error=told if told in _OURS else None)
             raise ProviderUnavailable("signing in there does not work right now")
         log.warning("sign_in.provider_refused", status=status)
         raise IdentityRefused(f"the provider does not accept this sign-in ({status})")

@@ -13,6 +13,7 @@ from typing import Any, Final
 import pytest
 from yarl import URL
 
+from gateway.base.ids import UserId
 from gateway.http.sessions import BINDING_COOKIE, SESSION_COOKIE
 from gateway.services.errors import InvalidField
 from tests.emulators.cloud import Account
@@ -135,7 +136,7 @@ class App:
 
     async def begin(self) -> str:
         wanted = {"return_to": self.return_to, "code_challenge": self.challenge}
-        answer = await self.call("POST", self.way, wanted)
+        answer = await self.call("POST", f"{self.way}/consents", wanted)
         assert 201 == answer.status, answer
         return str(answer.document["authorize_url"])
 
@@ -193,7 +194,7 @@ async def test_another_account_of_the_same_address_is_another_person(ada: App) -
 
 async def test_who_was_erased_comes_back_as_somebody_new(ada: App, served: Served) -> None:
     first = await ada.sign_in()
-    await served.gateway.context.accounts.erase_user(first["user"])
+    await served.gateway.context.erasure.bury_account(UserId(first["user"]))
     again = await ada.sign_in()
 
     assert again["is_new"]
@@ -379,7 +380,9 @@ async def test_what_can_be_no_verifier_is_told(google_app: App, verifier: str) -
 
 @pytest.mark.parametrize("challenge", ["", "a" * 42, "é" * 43, "a" * 42 + "="])
 async def test_what_can_be_no_challenge_is_told(google_app: App, challenge: str) -> None:
-    answer = await google_app.call("POST", google_app.way, {"return_to": APP, "code_challenge": challenge})
+    answer = await google_app.call(
+        "POST", f"{google_app.way}/consents", {"return_to": APP, "code_challenge": challenge}
+    )
 
     assert (400, "code_challenge") == (answer.status, answer.document["field"])
 
@@ -405,7 +408,7 @@ async def test_an_app_is_opened_where_the_operator_allows_and_nowhere_else(
     google_app: App, return_to: str
 ) -> None:
     answer = await google_app.call(
-        "POST", google_app.way, {"return_to": return_to, "code_challenge": google_app.challenge}
+        "POST", f"{google_app.way}/consents", {"return_to": return_to, "code_challenge": google_app.challenge}
     )
 
     assert (400, "return_to") == (answer.status, answer.document["field"])
