@@ -111,6 +111,8 @@ class PluginSet:
     identities: Mapping[str, IdentityKind[Any]] = dataclasses.field(default_factory=dict)
     """The ways of signing in, by name."""
 
+    identity_origins: Mapping[str, Origin] = dataclasses.field(default_factory=dict)
+
     def connect(
         self, kind: str, context: BackendContext, settings: Mapping[str, object]
     ) -> AbstractAsyncContextManager[Backend]:
@@ -154,6 +156,7 @@ def load_plugins(
     owners: dict[str, str] = {}
     origins: dict[str, Origin] = {}
     identities: dict[str, IdentityKind[Any]] = {}
+    identity_origins: dict[str, Origin] = {}
     for offer in sorted(offers, key=lambda offer: wanted is not None and offer.plugin not in wanted):
         if wanted is not None and kinds.keys() | identities.keys() >= set(wanted):
             break
@@ -169,7 +172,9 @@ def load_plugins(
             people = _checked_kinds(answers.identities, IdentityKind, "an identity", taken=identities)
             kinds.update(brought)
             identities.update(people)
-            origins.update(dict.fromkeys(brought, Origin(offer.plugin, offer.distribution, offer.version)))
+            origin = Origin(offer.plugin, offer.distribution, offer.version)
+            origins.update(dict.fromkeys(brought, origin))
+            identity_origins.update(dict.fromkeys(people, origin))
         except _Unfit as exc:
             faults.append(offer.fault(exc))
     for missing in sorted(set(enabled or ()) - {offer.plugin for offer in offers}):
@@ -177,7 +182,11 @@ def load_plugins(
     for missing in sorted(set(pinned) - set(disabled) - {offer.plugin for offer in offers}):
         faults.append(PluginFault(missing, "no distribution", "", "it is pinned, but not installed."))
     return PluginSet(
-        MappingProxyType(kinds), tuple(faults), MappingProxyType(origins), MappingProxyType(identities)
+        MappingProxyType(kinds),
+        tuple(faults),
+        MappingProxyType(origins),
+        MappingProxyType(identities),
+        MappingProxyType(identity_origins),
     )
 
 
@@ -195,7 +204,7 @@ def installed_plugins() -> list[InstalledPlugin]:
     return found
 
 
-def setting_names(kind: BackendKind[Any]) -> list[str]:
+def setting_names(kind: BackendKind[Any] | IdentityKind[Any]) -> list[str]:
     """
     Return the names of the kind's settings.
     """

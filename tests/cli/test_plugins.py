@@ -40,6 +40,22 @@ async def test_what_is_built_in_is_listed_with_its_settings(tmp_path: Path) -> N
     assert "root" in kinds["local"]["settings"]
 
 
+async def test_ways_of_signing_in_are_listed_as_well(tmp_path: Path) -> None:
+    _, stdout, _ = await asyncio.to_thread(listed, tmp_path, "--json")
+    document = json.loads(stdout)
+    kinds = {kind["kind"]: kind["plugin"] for kind in document["sign_in_kinds"]}
+    states = {plugin["plugin"]: plugin["state"] for plugin in document["plugins"]}
+
+    assert {
+        "console": "console",
+        "dropbox": "dropbox",
+        "google": "gdrive",
+        "microsoft": "onedrive",
+        "twilio": "twilio",
+    } == kinds
+    assert ("loaded", "loaded") == (states["console"], states["twilio"])
+
+
 @pytest.mark.usefixtures("broken")
 async def test_a_plugin_that_was_left_out_is_named_with_its_reason(tmp_path: Path) -> None:
     code, stdout, stderr = await asyncio.to_thread(listed, tmp_path)
