@@ -24,7 +24,7 @@ from gateway.api import (
 )
 from tests.emulators.emulator import EmulatedClock
 from tests.emulators.faults import Effect
-from tests.emulators.twilio import Limit, VerifyEmulator
+from tests.emulators.twilio import VerifyEmulator
 from tests.emulators.twilio.refusals import STATUSES
 from tests.support.clock import FakeClock
 
@@ -264,7 +264,6 @@ async def test_nothing_that_is_told_or_logged_holds_a_number_a_code_or_a_secret(
     codes: TwilioCodes, verify: VerifyEmulator, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    verify.service.rate_limits = {"number": [Limit(1, 60)]}
     told: list[str] = [repr(settings(verify))]
     verify.give_codes("918273")
     handle = await codes.send(NUMBER, channel="sms", locale=None)
