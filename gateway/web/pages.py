@@ -25,6 +25,7 @@ from gateway.web.recording_pages import RecordingPages
 from gateway.web.reference import read_document
 from gateway.web.rendering import READING, Renderer
 from gateway.web.sign_in_pages import SignInPages
+from gateway.web.storage_pages import StoragePages
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -45,6 +46,7 @@ def add_pages(app: web.Application) -> None:
     app[CALLBACK_PAGE] = pages.linked
     SignInPages(renderer).add_to(app)
     RecordingPages(renderer).add_to(app)
+    StoragePages(renderer).add_to(app)
     AccountPages(renderer).add_to(app)
     app.middlewares.append(_create_refusals(pages))
 

@@ -84,6 +84,13 @@ class Renderer:
         text = self.templates.get_template(template).render(session=session, **values)
         return web.Response(status=status, text=text, content_type="text/html", headers=headers)
 
+    def onward(self, address: str, title: str, *, session: Session | None = None) -> web.Response:
+        """
+        Send a browser on to a provider, after a form: by a page, for a form of ours may lead nowhere else itself.
+        """
+        headers = {**ACTING, "Referrer-Policy": "no-referrer"}
+        return self.page("onward.html", session=session, headers=headers, address=address, title=title)
+
 
 def see_other(address: str) -> web.Response:
     """

@@ -104,7 +104,8 @@ class SignInPages:
             browser=request.cookies[BINDING_COOKIE],
             is_remembered=form.is_ticked("remember"),
         )
-        return see_other(consent.authorize_url)
+        found, _ = context_of(request).people.ways.by_consent(way)
+        return self._renderer.onward(consent.authorize_url, found.title)
 
     async def sign_out(self, request: web.Request, session: Session) -> web.StreamResponse:
         """
