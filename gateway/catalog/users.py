@@ -22,8 +22,8 @@ _STATES: Final = (
     .order_by(users.c.id)
     .with_for_update()
 )
-_USERS_OF_TOKENS: Final = (
-    select(users, tokens.c.token_hash)
+_TOKEN_HOLDERS: Final = (
+    select(users, tokens.c.token_hash, tokens.c.expires_at)
     .join(tokens, tokens.c.user_id == users.c.id)
     .where(
         tokens.c.token_hash.in_(bindparam("token_hashes", expanding=True)),
@@ -190,14 +190,24 @@ async def insert_token(connection: Connection, token: Token) -> None:
     )
 
 
-async def get_users_of_tokens(
+@dataclass(frozen=True, slots=True)
+class TokenHolder:
+    """
+    An active user with an unrevoked token of his, which counts until *expires_at*, Unix ms.
+    """
+
+    user: User
+    expires_at: int
+
+
+async def get_token_holders(
     connection: Connection, token_hashes: Collection[bytes], *, at: int
-) -> dict[bytes, User]:
+) -> dict[bytes, TokenHolder]:
     """
     Return the active users whose unexpired, unrevoked tokens have these hashes, each under his token's hash.
     """
-    rows = await connection.execute(_USERS_OF_TOKENS, {"token_hashes": list(token_hashes), "time": at})
-    return {row.token_hash: User.from_row(row) for row in rows}
+    rows = await connection.execute(_TOKEN_HOLDERS, {"token_hashes": list(token_hashes), "time": at})
+    return {row.token_hash: TokenHolder(User.from_row(row), row.expires_at) for row in rows}
 
 
 async def revoke_token(connection: Connection, token_hash: bytes, *, at: int) -> bool:

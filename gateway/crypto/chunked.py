@@ -183,18 +183,21 @@ class Opener:
             raise ValueError(f"{size} bytes do not fit into {len(out)}")
         decrypt_into, nonce = self._message_key.aead.decrypt_into, self._message_key.nonce
         with memoryview(sealed) as source, memoryview(out) as target:
-            for i in range(chunks):
-                start, opened = i * SEALED_CHUNK_SIZE, i * CHUNK_SIZE
-                with (
-                    source[start : start + SEALED_CHUNK_SIZE] as chunk,
-                    target[opened : min(opened + CHUNK_SIZE, size)] as plaintext,
-                ):
-                    try:
-                        decrypt_into(nonce(first_chunk + i), chunk, None, plaintext)
-                    except InvalidTag as error:
-                        # What did not verify lies in *out* by now, and what came before it counts no more either.
-                        target[:size] = bytes(size)
-                        raise DamagedChunk(first_chunk + i) from error
+            start = opened = 0
+            for chunk in range(first_chunk, first_chunk + chunks):
+                end = min(opened + CHUNK_SIZE, size)
+                try:
+                    decrypt_into(
+                        nonce(chunk),
+                        source[start : start + SEALED_CHUNK_SIZE],
+                        None,
+                        target[opened:end],
+                    )
+                except InvalidTag as error:
+                    # What did not verify lies in *out* by now, and what came before it counts no more either.
+                    target[:size] = bytes(size)
+                    raise DamagedChunk(chunk) from error
+                start, opened = start + SEALED_CHUNK_SIZE, end
         return size
 
 

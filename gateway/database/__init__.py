@@ -10,5 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection as Connection
 from gateway.database.clauses import db_now_ms, insert_or_ignore
 from gateway.database.engine import Database, DatabaseUnavailable
 from gateway.database.migrations import migrate
+from gateway.database.remembered import Remembered
 
-__all__ = ["Connection", "Database", "DatabaseUnavailable", "db_now_ms", "insert_or_ignore", "migrate"]
+__all__ = [
+    "Connection",
+    "Database",
+    "DatabaseUnavailable",
+    "Remembered",
+    "db_now_ms",
+    "insert_or_ignore",
+    "migrate",
+]

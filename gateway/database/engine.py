@@ -80,6 +80,8 @@ class Database:
                 await database._create_schema(schema)
             async with database.read() as connection:
                 await connection.execute(sqlalchemy.text("SELECT 1"))
+            if isinstance(engine, SqliteEngine):
+                await engine.watch()
         except BaseException as error:
             # Also when cancelled: a connection left to the garbage collector would keep the lock it waits for or holds.
             await database.close()
@@ -141,6 +143,14 @@ class Database:
             async with self._engine.connect() as connection:
                 yield connection
                 await connection.commit()
+
+    def version(self) -> int | None:
+        """
+        Return a number that is another one as soon as anybody has committed anything to this database.
+
+        None where that cannot be told at once: on PostgreSQL, and where the file cannot be read just now.
+        """
+        return self._engine.version() if isinstance(self._engine, SqliteEngine) else None
 
     async def _create_schema(self, schema: str) -> None:
         async with self.write() as connection:

@@ -12,7 +12,7 @@ from gateway.base.batches import Batches
 from gateway.base.ids import SERVICE_SLOT, Epoch, KeySlot
 from gateway.base.secret import Secret
 from gateway.crypto.ggm import GgmState
-from gateway.database import Database
+from gateway.database import Database, Remembered
 from gateway.keyring.cache import NodeCache
 from gateway.keyring.errors import (
     RootMissing,
@@ -64,7 +64,8 @@ class Tree:
         self._database = database
         self._roots = roots
         self._cache = NodeCache(cached_nodes)
-        self._epochs = Batches(self._read_epochs, most=_MOST_ASKED)
+        self._asked = Batches(self._read_epochs, most=_MOST_ASKED)
+        self._epoch = Remembered(database, self._asked.submit, most=1)
 
     async def state(self, slot: KeySlot) -> GgmState:
         """
@@ -91,7 +92,7 @@ class Tree:
             RootMissing: the root store has not the root of the head's epoch.
         """
         for _ in range(_ATTEMPTS):
-            epoch = await self._epochs.submit(None)
+            epoch = await self._epoch.get(None)
             found = {} if epoch is None else self._cached(epoch, slots)
             missing = [slot for slot in slots if slot not in found]
             if not missing:

@@ -20,7 +20,7 @@ from gateway.catalog import users as catalog
 from gateway.crypto.errors import CryptoError
 from gateway.crypto.keys import subkey
 from gateway.crypto.wrap import open_record, seal_record
-from gateway.database import Database
+from gateway.database import Database, Remembered
 from gateway.keyring import Keyring
 from gateway.services.errors import InvalidField, NotFound, Unauthenticated
 
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 TOKEN_PREFIX: Final = "rgt_"
 """Lets scanners for leaked secrets know one."""
 _MOST_TOKENS: Final = 500
+_REMEMBERED: Final = 1024
+"""Tokens whose holders are remembered."""
 _RECORD_LABEL: Final = b"USER\x01"
 
 
@@ -64,7 +66,8 @@ class AccountService:
         self._catalog = catalog_db
         self._keyring = keyring
         self._clock = clock
-        self._asked = Batches(self._users_of, most=_MOST_TOKENS)
+        self._asked = Batches(self._holders_of, most=_MOST_TOKENS)
+        self._holders = Remembered(catalog_db, self._asked.submit, most=_REMEMBERED)
 
     async def add_user(self, *, name: str, phone: str | None = None, email: str | None = None) -> UserId:
         """
@@ -199,14 +202,14 @@ class AccountService:
         Raises:
             Unauthenticated: it is unknown, expired or revoked, or its user was erased.
         """
-        user = await self._asked.submit(token_hash(token))
-        if user is None:
+        holder = await self._holders.get(token_hash(token))
+        if holder is None or holder.expires_at <= self._clock.now_ms():
             raise Unauthenticated("this token is unknown, expired or revoked")
-        return user
+        return holder.user
 
-    async def _users_of(self, token_hashes: Sequence[bytes]) -> list[catalog.User | None]:
+    async def _holders_of(self, token_hashes: Sequence[bytes]) -> list[catalog.TokenHolder | None]:
         async with self._catalog.read() as connection:
-            found = await catalog.get_users_of_tokens(connection, set(token_hashes), at=self._clock.now_ms())
+            found = await catalog.get_token_holders(connection, set(token_hashes), at=self._clock.now_ms())
         return [found.get(token_hash) for token_hash in token_hashes]
 
     async def _open_personal(self, user: catalog.User) -> Personal | None:

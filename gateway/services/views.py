@@ -11,9 +11,10 @@ from gateway.base.ids import RecordingId
 from gateway.catalog.placements import Placement, placements_of_all
 from gateway.catalog.recordings import RecordingRow, get_recordings
 from gateway.catalog.uploads import Piece, pieces_of_all
-from gateway.database import Database
+from gateway.database import Database, Remembered
 
 _MOST_AT_ONCE: Final = 100
+_REMEMBERED: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,19 @@ class RecordingView:
 
 class RecordingViews:
     """
-    Looks; what is asked for several at the same time is one transaction.
+    Looks; what is asked for several at the same time is one transaction, and none if nothing was committed since the last.
     """
 
     def __init__(self, catalog_db: Database) -> None:
         self._catalog = catalog_db
         self._asked = Batches(self._view_all, most=_MOST_AT_ONCE)
+        self._views = Remembered(catalog_db, self._asked.submit, most=_REMEMBERED)
 
     async def view(self, recording_id: RecordingId) -> RecordingView:
         """
         Return what there is of the recording now.
         """
-        return await self._asked.submit(recording_id)
+        return await self._views.get(recording_id)
 
     async def close(self) -> None:
         """

@@ -141,7 +141,10 @@ async def test_a_slot_added_beside_is_found_in_spite_of_cached_pages(world: Worl
     assert 32 == len(await keyring.leaf(added, LeafIndex(0)))
 
 
-async def test_a_cached_leaf_costs_one_query_and_no_look_at_the_root(world: World) -> None:
+async def test_a_cached_leaf_costs_one_query_at_most_and_no_look_at_the_root(world: World) -> None:
+    """
+    None where the database tells by itself that nobody has shredded anything since.
+    """
     world.roots = roots = FaultyRoots(world.roots)
     keyring = await world.open()
     slot = await keyring.add_slot()
@@ -156,9 +159,8 @@ async def test_a_cached_leaf_costs_one_query_and_no_look_at_the_root(world: Worl
         queries.append(statement)
 
     await keyring.leaf(slot, LeafIndex(1))
-    assert ["SELECT tree_head.epoch"] == [
-        query.split("\n")[0].strip() for query in queries if "SELECT" in query
-    ]
+    expected = [] if world.database.dialect == "sqlite" else ["SELECT tree_head.epoch"]
+    assert expected == [query.split("\n")[0].strip() for query in queries if "SELECT" in query]
     assert [] == roots.calls
 
 
