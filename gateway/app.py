@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -18,6 +19,7 @@ from gateway.assembly import Links, open_links, open_people
 from gateway.backends.hosted import hosted
 from gateway.backends.loader import PluginSet, load_plugins
 from gateway.backends.measured import Meters
+from gateway.backends.near import NearBlobs
 from gateway.base.clock import Clock, SystemClock
 from gateway.base.data_directory import DataDirectory, DataDirectoryLock
 from gateway.base.errors import ConfigurationError
@@ -47,6 +49,7 @@ from gateway.services.purging import PurgeService
 from gateway.services.putting import BlobPutter, PartBudget
 from gateway.services.recordings import RecordingService
 from gateway.services.routing import RoutingService
+from gateway.services.sending import Senders
 from gateway.services.sign_in_expiry import SignInExpiry
 from gateway.services.uploads import UploadService
 from gateway.services.views import RecordingViews
@@ -152,12 +155,16 @@ async def open_gateway(
         )
         stack.callback(spool.close)
         metrics = Metrics()
-        plugins, home = await _home(settings, stack, metrics, clock)
+        plugins, home, near_home = await _home(settings, stack, metrics, clock)
         home_bell = WorkBell()
         bell = WorkBell(home_bell)
-        links = await open_links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
+        links = await open_links(
+            settings, stack, catalog, keyring, plugins, home, metrics, clock, bell, near_home=near_home
+        )
         places = links.places
         reads = LiveReads()
+        senders = Senders(settings.playback.threads)
+        stack.callback(senders.close)
         default_route = settings.placement.default_route
         putter = BlobPutter(catalog, keyring, PartBudget(settings.placement.part_memory_bytes))
         purging = PurgeService(catalog, spool, places, clock)
@@ -211,7 +218,7 @@ async def open_gateway(
             uploads=uploads,
             whole_uploads=whole_uploads,
             recordings=RecordingService(catalog, views, keyring, settings.recordings),
-            playback=PlaybackService(catalog, views, keyring, spool, places, reads, bell),
+            playback=PlaybackService(catalog, views, keyring, spool, places, reads, bell, senders),
             routing=RoutingService(catalog, clock, default=default_route),
             moves=moves,
             linking=links.linking,
@@ -302,7 +309,7 @@ async def open_reach(settings: Settings) -> AsyncIterator[Reach]:
         spool = Spool.open(directory.spool, min_free_bytes=0, max_bytes=0, threads=1)
         stack.callback(spool.close)
         metrics, bell = Metrics(), WorkBell()
-        plugins, home = await _home(settings, stack, metrics, clock)
+        plugins, home, _ = await _home(settings, stack, metrics, clock)
         places = (
             await open_links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
         ).places
@@ -353,9 +360,9 @@ async def start_serving(app: web.Application, settings: Settings) -> tuple[web.A
 
 async def _home(
     settings: Settings, stack: AsyncExitStack, metrics: Metrics, clock: Clock
-) -> tuple[PluginSet, Backend]:
+) -> tuple[PluginSet, Backend, NearBlobs | None]:
     """
-    Load the plugins, and connect the operator's own backend.
+    Load the plugins, and connect the operator's own backend; with its blobs as files, where they are files of this machine.
     """
     plugins = load_plugins(
         wanted={settings.home.kind, *settings.links.kinds, *settings.sign_in.kinds},
@@ -367,17 +374,26 @@ async def _home(
     home_settings = dict(settings.home.settings)
     if settings.home.kind == "local":
         home_settings.setdefault("root", str(DataDirectory(settings.data_dir).blobs))
-    home = hosted(
-        await stack.enter_async_context(
-            plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
-        ),
-        kind=settings.home.kind,
-        limits=settings.backends,
-        clock=clock,
-        meters=Meters(calls=metrics.backend_calls, duration=metrics.backend_duration),
+    connection = await stack.enter_async_context(
+        plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
     )
+    meters = Meters(calls=metrics.backend_calls, duration=metrics.backend_duration)
+    home = hosted(connection, kind=settings.home.kind, limits=settings.backends, clock=clock, meters=meters)
     await home.probe()
-    return plugins, home
+    open_file = plugins.kinds[settings.home.kind].open_file
+    if open_file is None:
+        return plugins, home, None
+    near = NearBlobs(
+        partial(open_file, connection),
+        kind=settings.home.kind,
+        meters=meters,
+        clock=clock,
+        most_open=settings.playback.open_files,
+        idle_s=settings.playback.open_file_idle_s,
+        threads=settings.playback.threads,
+    )
+    stack.callback(near.close)
+    return plugins, home, near
 
 
 async def _locked(directory: DataDirectory) -> DataDirectoryLock:

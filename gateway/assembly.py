@@ -10,6 +10,7 @@ from gateway.api.backend import Backend
 from gateway.backends.addresses import PublicAddresses
 from gateway.backends.loader import PluginSet
 from gateway.backends.measured import Meters
+from gateway.backends.near import NearBlobs
 from gateway.base.clock import Clock
 from gateway.catalog.jobs import enqueue_job, wake_jobs_of_place
 from gateway.catalog.placements import blobs_at
@@ -64,6 +65,8 @@ async def open_links(
     metrics: Metrics,
     clock: Clock,
     bell: WorkBell,
+    *,
+    near_home: NearBlobs | None = None,
 ) -> Links:
     """
     Build what reaches users' own accounts.
@@ -92,7 +95,9 @@ async def open_links(
     )
     endpoint = TokenEndpoint(http, timeout_s=limits.token_timeout_s)
     keeping = TokenKeeping(catalog=catalog, vault=vault, endpoint=endpoint, clock=clock, limits=limits)
-    places = LinkedPlaces(home, catalog, vault, kinds, connector, TokenSources(keeping), notes)
+    places = LinkedPlaces(
+        home, catalog, vault, kinds, connector, TokenSources(keeping), notes, near_home=near_home
+    )
     stack.push_async_callback(places.close)
     health = LinkHealth(catalog, places, notes, clock, limits)
     trials = LinkTrials(catalog, connector, endpoint)

@@ -115,6 +115,19 @@ class Recordings(Section, frozen=True):
     """Recordings opened for one page of a filtered list; a page that ends there says how to go on."""
 
 
+class Playback(Section, frozen=True):
+    """
+    Hearing recordings from the local disk.
+    """
+
+    threads: Positive = 4
+    """Threads that read short ranges which are not in memory, and as many others that read, open and send long ones."""
+    open_files: NotNegative = 64
+    """Files of recordings that were heard just now stay open, so many at the most."""
+    open_file_idle_s: Positive = 10
+    """One that nobody reads for so long is closed."""
+
+
 class Tokens(Section, frozen=True):
     """
     Bearer tokens made by command.
@@ -325,6 +338,7 @@ class Settings(Section, frozen=True):
     uploads: Uploads = Uploads()
     spool: Spool = Spool()
     recordings: Recordings = Recordings()
+    playback: Playback = Playback()
     tokens: Tokens = Tokens()
     sign_in: SignIn = SignIn()
     keyring: Keyring = Keyring()

@@ -255,3 +255,13 @@ class BackendKind(Generic[SettingsT]):
 
     needs_lane: bool = False
     """Whether the plugin calls a blocking library."""
+
+    open_file: Callable[[Backend, BlobRef], int] | None = None
+    """
+    Open the blob's file for reading and return its descriptor, given a connection of this kind; None for most kinds.
+
+    For those whose blobs are files of this machine, each of them nothing but the blob's bytes: the host reads them itself
+    then, past all that a provider across a network needs, and falls back on `Backend.read` whenever that fails.
+    It blocks, is called from several threads at once, and raises `BackendError` or `OSError`; the descriptor is the caller's
+    to close.
+    """

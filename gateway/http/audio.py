@@ -12,11 +12,13 @@ from aiohttp import web
 
 from gateway.crypto.chunked import Buffer
 from gateway.http.context import context_of
+from gateway.http.outlets import SocketOutlet
 from gateway.http.problems import problem
 from gateway.http.ranges import ByteRange, Unsatisfiable, parse_range
 from gateway.services.errors import Unreadable
 from gateway.services.playback import ReadEnded
 from gateway.services.recordings import Recording
+from gateway.services.sending import LONG
 
 log = structlog.get_logger()
 
@@ -77,10 +79,14 @@ async def _stream(
     request: web.Request, response: web.StreamResponse, recording: Recording, part: ByteRange
 ) -> web.StreamResponse:
     context = context_of(request)
-    plaintext = context.playback.open(recording.row, start=part.start, length=part.length)
+    outlet = SocketOutlet.of(request) if part.length >= LONG else None
+    plaintext = context.playback.open(recording.row, start=part.start, length=part.length, outlet=outlet)
     try:
         # The first slab comes before the status line, so that an erased recording still gets its 404.
         first = await anext(plaintext, b"")
+        if len(first) == part.length:
+            # Its headers and bytes go out in one write.
+            return web.Response(status=response.status, headers=response.headers, body=bytes(first))
         await response.prepare(request)
         await response.write(first)
         async for slab in plaintext:
@@ -95,6 +101,8 @@ async def _stream(
         raise ConnectionAbortedError from None
     finally:
         await _close(plaintext)
+        if outlet is not None:
+            outlet.close()
     return response
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from gateway.api import AuthRevoked, Backend, BackendError, TokenSource, Transient
+from gateway.backends.near import NearBlobs
 from gateway.base.ids import UserId
 from gateway.catalog import links as catalog
 from gateway.catalog.links import LinkRow
@@ -42,8 +43,15 @@ class LinkedPlaces:
         connector: Connector,
         sources: TokenSources,
         notes: LinkNotes,
+        *,
+        near_home: NearBlobs | None = None,
     ) -> None:
+        """
+        Args:
+            near_home: the home's blobs as files, where they are files of this machine.
+        """
         self.home = home
+        self._near_home = near_home
         self._catalog = catalog_db
         self._vault = vault
         self._kinds = kinds
@@ -81,6 +89,12 @@ class LinkedPlaces:
                 await self._notes.failed(link, exc)
                 raise
             yield backend
+
+    def near(self, name: str) -> NearBlobs | None:
+        """
+        Give the blobs at *name* as files, where they are files of this machine; None elsewhere.
+        """
+        return self._near_home if name == HOME else None
 
     @asynccontextmanager
     async def farewell(self, user_id: UserId) -> AsyncIterator[None]:

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from gateway.backends.near import MOST_AT_ONCE, NearBlob
 from gateway.base.secret import Secret
 from gateway.crypto.chunked import (
     CHUNK_SIZE,
@@ -78,6 +79,8 @@ class Stretch:
     commitment: bytes | None = None
     blob_key: str | None = None
     """Where the sealed file is a blob that was placed."""
+    near: NearBlob | None = None
+    """The sealed file, where it is one of this machine."""
 
 
 async def open_stretch(
@@ -95,21 +98,52 @@ async def open_stretch(
         return
     # A piece that was cut has no last chunk; to the arithmetic it is a message that goes on.
     chunks = chunk_range(first, length, stretch.length if stretch.is_ended else stretch.length + 1)
+    opener = await opener_of(stretch, key, preamble, heads=heads)
+    if chunks.sealed_length <= MOST_AT_ONCE:
+        sealed = await _read_near(stretch, PREAMBLE_SIZE + chunks.sealed_start, chunks.sealed_length)
+        if sealed is not None:
+            opened = opener.open_chunks(chunks.first_chunk, sealed, ends_message=chunks.ends_message)
+            yield memoryview(opened)[chunks.skip : chunks.skip + chunks.length]
+            return
+    async with stretch.source.read(PREAMBLE_SIZE + chunks.sealed_start, chunks.sealed_length) as parts:
+        async for plaintext in _open_chunks(parts, opener, chunks):
+            yield plaintext
+
+
+async def opener_of(stretch: Stretch, key: Secret, preamble: bytes, *, heads: Heads | None = None) -> Opener:
+    """
+    Return what opens the chunks of *stretch*, having checked that it is the message that it should be.
+
+    Raises:
+        CryptoError: it is damaged, or another.
+    """
     known = None if heads is None or stretch.blob_key is None else heads.get(stretch.blob_key)
-    head = known or await _head(stretch.source, preamble)
+    head = known or await _head(stretch, preamble)
     opener = Opener(key, preamble, head[PREAMBLE_SIZE:])
     if known is None and heads is not None and stretch.blob_key is not None:
         heads.keep(stretch.blob_key, head)
     if stretch.commitment is not None and opener.commitment != stretch.commitment:
         raise MalformedBlob("the blob is another message of this recording than the one that was placed")
-    async with stretch.source.read(PREAMBLE_SIZE + chunks.sealed_start, chunks.sealed_length) as sealed:
-        async for plaintext in _open_chunks(sealed, opener, chunks):
-            yield plaintext
+    return opener
 
 
-async def _head(source: SealedSource, preamble: bytes) -> bytes:
-    async with source.read(0, _HEAD_SIZE) as parts:
-        head = b"".join([part async for part in parts])
+async def _read_near(stretch: Stretch, start: int, length: int) -> memoryview | None:
+    """
+    Return sealed bytes of a file of this machine, None where the source is to be asked. Good until the next call.
+    """
+    if stretch.near is None:
+        return None
+    sealed = stretch.near.read_now(start, length)
+    return await stretch.near.read(start, length) if sealed is None else sealed
+
+
+async def _head(stretch: Stretch, preamble: bytes) -> bytes:
+    near = await _read_near(stretch, 0, _HEAD_SIZE)
+    if near is not None:
+        head = bytes(near)
+    else:
+        async with stretch.source.read(0, _HEAD_SIZE) as parts:
+            head = b"".join([part async for part in parts])
     if len(head) < _HEAD_SIZE:
         raise Truncated("the blob ends within its header")
     # What the catalog says is the context, so another recording's blob opens nothing here; the copy in the blob,
@@ -177,7 +211,7 @@ async def verified_sha256(
         async for _ in open_stretch(stretch, key, preamble, 0, size):
             pass
     else:
-        opener = Opener(key, preamble, (await _head(hashed, preamble))[PREAMBLE_SIZE:])
+        opener = await opener_of(Stretch(hashed, 0, 0, is_ended=True), key, preamble)
         async with hashed.read(_HEAD_SIZE, sealed_size(0) - MESSAGE_HEADER_SIZE) as parts:
             opener.open_chunks(0, b"".join([part async for part in parts]), ends_message=True)
     return hashed.digest()

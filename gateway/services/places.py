@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
 from gateway.api import AuthRevoked, Backend
+from gateway.backends.near import NearBlobs
 from gateway.base.ids import UserId
 
 HOME: Final = "home"
@@ -30,6 +31,14 @@ class Places(Protocol):
         """
         ...
 
+    def near(self, name: str) -> NearBlobs | None:
+        """
+        Give the blobs at *name* as files, where they are files of this machine; None elsewhere.
+
+        What cannot be read so is asked of the backend.
+        """
+        ...
+
     def farewell(self, user_id: UserId) -> AbstractAsyncContextManager[None]:
         """
         Keep every account that the user linked within reach, for as long as the context is entered.
@@ -49,6 +58,9 @@ class NoPlaces:
     async def at(self, name: str) -> AsyncIterator[Backend]:
         raise AuthRevoked(f"{name} is not within this command's reach.")
         yield
+
+    def near(self, name: str) -> NearBlobs | None:
+        return None
 
     @asynccontextmanager
     async def farewell(self, user_id: UserId) -> AsyncIterator[None]:

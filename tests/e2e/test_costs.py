@@ -75,7 +75,7 @@ class Meter:
 
 def _is_ours(executor: Any, *_: Any) -> bool:
     # The client of this test has threads as well.
-    return str(executor._thread_name_prefix).startswith(("spool", "sqlite", "local"))
+    return str(executor._thread_name_prefix).startswith(("spool", "sqlite", "local", "near", "sender"))
 
 
 @pytest.fixture
@@ -103,9 +103,10 @@ async def cost(meter: Meter, work: Callable[[], Awaitable[Any]]) -> dict[str, in
 async def test_a_small_upload(served: Served, phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
     meter = Meter(served, monkeypatch)
     assert {
-        # Whose token it is, which epoch the keys are of, and the one that records everything.
-        "begins": 3,
-        "statements": 9,
+        # The one that records everything. Whose token it is, and which epoch the keys are of, was asked before, and nobody
+        # has committed since.
+        "begins": 1,
+        "statements": 7,
         "commits": 1,
         # The file, and its name. SQLite's own sync of the commit comes on top.
         "syncs": 2,
@@ -114,6 +115,9 @@ async def test_a_small_upload(served: Served, phone: Phone, monkeypatch: pytest.
         # The file as a whole, and the commit.
         "hand-overs": 2,
     } == await cost(meter, lambda: phone.record(SMALL))
+    # Now somebody has: the token is asked for anew.
+    counts = await cost(meter, lambda: phone.record(SMALL))
+    assert (2, 8) == (counts["begins"], counts["statements"])
 
 
 async def test_a_megabyte_more_of_an_upload_costs_a_few_hand_overs_and_nothing_else(
@@ -124,7 +128,7 @@ async def test_a_megabyte_more_of_an_upload_costs_a_few_hand_overs_and_nothing_e
     slabs = len(LARGE) // SLAB
     assert counts.pop("hand-overs") <= slabs + 2
     assert counts.pop("writes") <= slabs + 3
-    assert {"begins": 3, "statements": 9, "commits": 1, "syncs": 2} == counts
+    assert {"begins": 1, "statements": 7, "commits": 1, "syncs": 2} == counts
 
 
 async def test_placing_at_home(served: Served, phone: Phone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,8 +152,28 @@ async def test_a_range(served: Served, phone: Phone, monkeypatch: pytest.MonkeyP
     await phone.audio(recording, {"Range": "bytes=0-1"})
     meter = Meter(served, monkeypatch)
     counts = await cost(meter, lambda: phone.audio(recording, {"Range": "bytes=4000000-4065535"}))
-    # The token, the epoch twice, and the recording twice: with its details, and where it lies.
-    assert {"begins": 5, "statements": 9, "hand-overs": 1} == counts
+    # Some file systems don't tell what is in memory, and are asked in a thread.
+    assert counts.pop("hand-overs", 0) <= 1
+    assert {} == counts
+
+    await phone.record(SMALL)
+    counts = await cost(meter, lambda: phone.audio(recording, {"Range": "bytes=5000000-5065535"}))
+    assert counts.pop("hand-overs", 0) <= 1
+    # Somebody has committed to the catalog since: the token, the recording, where it lies, its pieces.
+    assert {"begins": 2, "statements": 4} == counts
+
+
+async def test_a_long_answer_costs_a_few_hand_overs(
+    served: Served, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = (await phone.create(len(LARGE), None, LARGE)).upload_id
+    await served.placed()
+    await phone.audio(recording)
+    meter = Meter(served, monkeypatch)
+    counts = await cost(meter, lambda: phone.audio(recording))
+    # One turn for what the listener takes at once, and one who helps for each slab: he is in this process, and slow.
+    assert 2 <= counts.pop("hand-overs") <= 2 * len(LARGE) // (4 * CHUNK_SIZE)
+    assert {} == counts
 
 
 async def test_a_megabyte_more_costs_no_memory(

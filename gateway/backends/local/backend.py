@@ -83,6 +83,15 @@ class LocalBackend:
             else:
                 self._open_files.discard(blob)
 
+    def open_file(self, ref: BlobRef) -> int:
+        """
+        Return a descriptor of the blob for reading; blocks.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        return self._folder.open_blob(ref.key)
+
     async def stat(self, ref: BlobRef) -> BlobStat:
         return await self._call(partial(self._folder.stat, ref.key))
 
@@ -173,3 +182,11 @@ async def connect(context: BackendContext, settings: LocalSettings) -> AsyncIter
         yield backend
     finally:
         await backend.close()
+
+
+def open_file(backend: Backend, ref: BlobRef) -> int:
+    """
+    Open a blob of a connection that `connect` gave, as `BackendKind.open_file` says.
+    """
+    assert isinstance(backend, LocalBackend)
+    return backend.open_file(ref)
