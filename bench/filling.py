@@ -265,21 +265,9 @@ async def _add_recordings(filled: Filled, wanted: Iterable[_Recording]) -> None:
             )
             placed = []
             for recording_id, row in batch:
-                key = os.urandom(16).hex()
-                placed.append(
-                    (
-                        key,
-                        recording_id,
-                        "home",
-                        "placed",
-                        key,
-                        SIZE + 1000,
-                        row[6],
-                        row[6],
-                        row[6],
-                        os.urandom(32).hex(),
-                    )
-                )
+                stored_at = row[6]
+                copy = (os.urandom(32).hex(), recording_id, "home", "placed", SIZE + 1000)
+                placed.append((*copy, stored_at, stored_at, stored_at))
             await inserts.add(
                 placements,
                 (
@@ -287,12 +275,10 @@ async def _add_recordings(filled: Filled, wanted: Iterable[_Recording]) -> None:
                     "recording_id",
                     "backend",
                     "state",
-                    "locator",
                     "sealed_size",
                     "created_at",
                     "placed_at",
                     "checked_at",
-                    "digest",
                 ),
                 placed,
             )

@@ -30,7 +30,7 @@ from tests.support.postgres import running_postgres
 
 _ROUNDS: Final = 3
 _SIZE: Final = 100_000
-_UPLOADS: Final = 3_000
+_UPLOADS: Final = 1_600
 _CONNECTIONS: Final = 16
 _LEAST_TIMES: Final = 1.5
 _PLACES: Final = {"disk": None, "tmpfs": "/dev/shm"}
