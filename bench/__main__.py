@@ -13,6 +13,7 @@ from bench.lists import measure_lists
 from bench.memory import measure_memory
 from bench.placing import measure_placing
 from bench.placing_s3 import measure_placing_s3
+from bench.retention import measure_retention
 from bench.side_by_side import measure_side_by_side
 from bench.slopes import measure_slopes
 from bench.stalls import measure_stalls
@@ -28,6 +29,7 @@ BENCHMARKS: Final[dict[str, Callable[[bool], Awaitable[int]]]] = {
     "deletes": lambda quick: measure_deletes(quick=quick),
     "workers": lambda quick: measure_workers(quick=quick),
     "expiring": lambda quick: measure_expiring(quick=quick),
+    "retention": lambda quick: measure_retention(quick=quick),
     "lists": lambda quick: measure_lists(quick=quick),
     "starting": lambda quick: measure_starting(quick=quick),
     "slopes": lambda quick: measure_slopes(quick=quick),

@@ -38,6 +38,7 @@ from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
 from gateway.services.expiry import UploadExpiry
 from gateway.services.holders import Holders
+from gateway.services.holds import HoldService
 from gateway.services.leaf_choice import UnusedLeaves
 from gateway.services.linked_places import LinkedPlaces
 from gateway.services.moving import MoveService
@@ -48,9 +49,11 @@ from gateway.services.playback import LiveReads, PlaybackService
 from gateway.services.purging import PurgeService
 from gateway.services.putting import BlobPutter, PartBudget
 from gateway.services.recordings import RecordingService
+from gateway.services.retention import RetentionService
 from gateway.services.routing import RoutingService
 from gateway.services.sending import Senders
 from gateway.services.sign_in_expiry import SignInExpiry
+from gateway.services.unused_accounts import UnusedAccounts
 from gateway.services.uploads import UploadService
 from gateway.services.views import RecordingViews
 from gateway.services.whole_uploads import WholeUploads
@@ -61,7 +64,7 @@ from gateway.web.pages import add_pages
 from gateway.workers.jobs import Handler, JobDesk, JobWorker, copy_handlers, job_handlers
 from gateway.workers.scrubber import Scrubber
 from gateway.workers.supervisor import Supervisor
-from gateway.workers.sweeper import SignInSweeper, UploadSweeper
+from gateway.workers.sweeper import RetentionSweeper, SignInSweeper, UploadSweeper
 
 log = structlog.get_logger()
 
@@ -87,6 +90,9 @@ class Gateway:
     placement: PlacementService
     copies: CopyService
     checks: CheckService
+    holds: HoldService
+    retention: RetentionService
+    bell: WorkBell
     links: Links
 
     async def _interrupt_uploads(self, app: web.Application) -> None:
@@ -176,8 +182,23 @@ async def open_gateway(
             catalog, keyring, spool, places, putter, purging, clock, bell, default_route=default_route
         )
         checks = CheckService(catalog, keyring, places, copies, clock, bell)
-        erasure = ErasureService(catalog, keyring, purging, places, reads, clock, bell)
+        holds = HoldService(catalog, keyring, clock)
+        erasure = ErasureService(catalog, keyring, purging, places, reads, holds, clock, bell)
         stack.push_async_callback(erasure.close)
+        retention = RetentionService(
+            catalog,
+            erasure.ranges,
+            clock,
+            bell,
+            settings.retention,
+            # SQLite's clock is this node's, and a clock that was handed in is not the database's.
+            database_now=catalog.now_ms
+            if isinstance(clock, SystemClock) and catalog.dialect == "postgresql"
+            else None,
+            after_sweep=UnusedAccounts(catalog, erasure, clock, settings.retention).erase,
+            on_expired=metrics.expired.inc,
+            on_stopped=metrics.retention_stopped.set,
+        )
         holders = Holders(handover_timeout_s=settings.uploads.handover_timeout_s)
         expiry = UploadExpiry(catalog, holders, clock, bell, settings.uploads)
         new = NewUploads(keyring, UnusedLeaves(catalog, keyring), spool, clock, settings.uploads)
@@ -217,7 +238,7 @@ async def open_gateway(
             people=await open_people(settings, stack, catalog, keyring, plugins, accounts, clock),
             uploads=uploads,
             whole_uploads=whole_uploads,
-            recordings=RecordingService(catalog, views, keyring, settings.recordings),
+            recordings=RecordingService(catalog, views, keyring, clock, settings.recordings),
             playback=PlaybackService(catalog, views, keyring, spool, places, reads, bell, senders),
             routing=RoutingService(catalog, clock, default=default_route),
             moves=moves,
@@ -232,7 +253,7 @@ async def open_gateway(
         async with catalog.write() as connection:
             # This node's earlier process is dead, or the lock would not be ours.
             await release_leases(connection, holder_prefix=node)
-        at_home = job_handlers(placement, erasure)
+        at_home = job_handlers(placement, erasure, retention)
         in_clouds = copy_handlers(copies, checks, moves, erasure)
 
         # Bringing recordings home can wait for a moment, phones can't.
@@ -263,6 +284,9 @@ async def open_gateway(
                         SignInExpiry(catalog, clock, settings.sign_in),
                         interval_s=settings.uploads.sweep_interval_s,
                     ).run,
+                    "retention": RetentionSweeper(
+                        retention, interval_s=settings.uploads.sweep_interval_s
+                    ).run,
                     "links": links.health.run,
                     "scrub": Scrubber(checks, clock, settings.scrub).run,
                     **{
@@ -286,6 +310,9 @@ async def open_gateway(
             placement=placement,
             copies=copies,
             checks=checks,
+            holds=holds,
+            retention=retention,
+            bell=bell,
             links=links,
         )
 

@@ -14,9 +14,11 @@ from gateway.database import Database, migrate
 from gateway.keyring import FileRootStore, Keyring
 from gateway.services.accounts import AccountService
 from gateway.services.erasure import ErasureService
+from gateway.services.holds import HoldService
 from gateway.services.places import NoPlaces
 from gateway.services.playback import LiveReads
 from gateway.services.purging import PurgeService
+from gateway.services.retention import RetentionService
 from gateway.services.work import WorkBell
 from gateway.settings import Settings
 from gateway.spool import Spool
@@ -35,6 +37,8 @@ class Console:
     keyring: Keyring
     accounts: AccountService
     erasure: ErasureService
+    holds: HoldService
+    retention: RetentionService
     is_alone: bool
 
 
@@ -63,12 +67,16 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
         stack.callback(spool.close)
         places = NoPlaces()
         purging = PurgeService(catalog, spool, places, clock)
+        holds = HoldService(catalog, keyring, clock)
+        erasure = ErasureService(catalog, keyring, purging, places, LiveReads(), holds, clock, WorkBell())
         yield Console(
             settings=settings,
             catalog=catalog,
             keyring=keyring,
             accounts=AccountService(catalog, keyring, clock),
-            erasure=ErasureService(catalog, keyring, purging, places, LiveReads(), clock, WorkBell()),
+            erasure=erasure,
+            retention=RetentionService(catalog, erasure.ranges, clock, WorkBell(), settings.retention),
+            holds=holds,
             is_alone=lock is not None,
         )
 

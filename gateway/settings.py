@@ -298,6 +298,26 @@ class Jobs(Section, frozen=True):
     backoff_max_ms: Positive = 10 * 60 * 1000
 
 
+class Retention(Section, frozen=True):
+    """
+    How long things are kept, and when erasing what is overdue waits for an operator.
+    """
+
+    recordings_days: NotNegative = 365
+    """Days after which a recording expires, from when it was stored; 0 keeps it until it is deleted."""
+    sweep_interval_s: Positive = _DAY
+    """What is overdue goes together, once in so long: one receipt for each row of a user's recordings."""
+    max_clock_step_s: Positive = 3 * _DAY
+    """A clock that is further ahead than time can have passed, as far as the gateway knows, is not believed."""
+    max_per_sweep: NotNegative = 100_000
+    """With more recordings due than this a sweep waits for an operator; 0 is no limit."""
+    batch: Positive = 20_000
+    """Recordings that become tombstones in one transaction."""
+    accounts_unused_days: Positive = 730
+    erase_unused_accounts: bool = False
+    """Erases accounts that nobody has used for so long. Nobody is told beforehand, so it is off by default."""
+
+
 class Plugins(Section, frozen=True):
     """
     Backend plugins.
@@ -348,6 +368,7 @@ class Settings(Section, frozen=True):
     placement: Placement = Placement()
     scrub: Scrub = Scrub()
     jobs: Jobs = Jobs()
+    retention: Retention = Retention()
     plugins: Plugins = Plugins()
     log: Log = Log()
     hardening: Hardening = Hardening()

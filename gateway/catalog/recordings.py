@@ -32,6 +32,8 @@ class RecordingRow:
     commitment: bytes | None = None
     revoked_at: int | None = None
     purged_at: int | None = None
+    expiry_id: str | None = None
+    """What it expired with, which is what the receipt is about."""
 
     @property
     def is_live(self) -> bool:
@@ -52,6 +54,7 @@ class RecordingRow:
             commitment=row.commitment,
             revoked_at=row.revoked_at,
             purged_at=row.purged_at,
+            expiry_id=row.expiry_id,
         )
 
 

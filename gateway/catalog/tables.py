@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    literal_column,
     text,
 )
 
@@ -34,6 +35,7 @@ users = Table(
     Column("personal", LargeBinary),  # name, phone, e-mail: sealed under the user's own leaf
     # The day on which he, or a program of his, last did something here: when it began, so it tells no hour.
     Column("used_at", BigInteger),
+    Index("users_by_use", "state", "used_at"),
 )
 
 identities = Table(
@@ -161,8 +163,57 @@ recordings = Table(
     Column("commitment", LargeBinary),  # of the blob, once there is one
     Column("revoked_at", BigInteger),
     Column("purged_at", BigInteger),
+    # The expiry that it went with: the receipt is of that, not of this recording alone.
+    Column("expiry_id", Text),
     UniqueConstraint("key_slot", "leaf_index"),
     Index("recordings_newest_first", "user_id", "state", "stored_at", "id"),
+)
+Index(
+    "recordings_by_age",
+    recordings.c.stored_at,
+    sqlite_where=recordings.c.state == literal_column("'live'"),
+    postgresql_where=recordings.c.state == literal_column("'live'"),
+)
+
+expiries = Table(
+    "expiries",
+    metadata,
+    # Names the leaves, see `gateway.catalog.expiries`: the same leaves are the same expiry, also in a restored catalog.
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False, index=True),
+    Column("key_slot", BigInteger, nullable=False),
+    Column("first_leaf", BigInteger, nullable=False),
+    Column("last_leaf", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger, nullable=False),
+    Column("purged_at", BigInteger),
+)
+"""Recordings of one user, one leaf after the other, whose time was over and whose keys go together."""
+
+retention_stops = Table(
+    "retention_stops",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("reason", Text, nullable=False),  # clock-step, first-sweep, too-many
+    Column("due", BigInteger, nullable=False),  # recordings
+    Column("stored_before", BigInteger, nullable=False),
+    Column("clock_at", BigInteger, nullable=False),  # the time that is doubted, as it goes on
+    Column("stopped_at", BigInteger, nullable=False),
+    Column("approved_at", BigInteger),
+    Column("ended_at", BigInteger),
+)
+"""Sweeps that wait, or waited, for an operator to say that they are meant."""
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False, index=True),
+    Column("recording_id", Text, ForeignKey("recordings.id")),  # NULL: all that the user has, now and later
+    Column("sealed", LargeBinary, nullable=False),  # why, and who placed it: under the user's own leaf
+    Column("tells_user", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger),
+    Column("lifted_at", BigInteger),
 )
 
 placements = Table(

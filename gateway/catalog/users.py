@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from typing import Final, Self
 
-from sqlalchemy import Row, bindparam, func, select, update
+from sqlalchemy import BigInteger, Row, bindparam, func, or_, select, update
 
 from gateway.base.ids import KeySlot, UserId
 from gateway.catalog.devices import delete_devices_of
@@ -21,6 +21,21 @@ _STATES: Final = (
     # In one order, or two that lock several would wait for each other.
     .order_by(users.c.id)
     .with_for_update()
+)
+_SHARED: Final = (
+    select(users.c.id)
+    .where(users.c.id.in_(bindparam("user_ids", expanding=True)))
+    .order_by(users.c.id)
+    .with_for_update(read=True)
+)
+_DAY_MS: Final = 24 * 3600 * 1000
+_USED: Final = (
+    update(users)
+    .where(
+        users.c.id == bindparam("user_id"),
+        or_(users.c.used_at.is_(None), users.c.used_at < bindparam("day", type_=BigInteger)),
+    )
+    .values(used_at=bindparam("day", type_=BigInteger))
 )
 _TOKEN_HOLDERS: Final = (
     select(users, tokens.c.token_hash, tokens.c.expires_at)
@@ -45,6 +60,8 @@ class User:
     state: str
     created_at: int
     personal: bytes | None
+    used_at: int | None = None
+    """The day on which he was last here, when it began, Unix ms; None for a row that says nothing."""
 
     @property
     def is_active(self) -> bool:
@@ -52,7 +69,9 @@ class User:
 
     @classmethod
     def from_row(cls, row: Row[tuple[object, ...]]) -> Self:
-        return cls(UserId(row.id), KeySlot(row.key_slot), row.state, row.created_at, row.personal)
+        return cls(
+            UserId(row.id), KeySlot(row.key_slot), row.state, row.created_at, row.personal, row.used_at
+        )
 
 
 async def insert_user(connection: Connection, user: User) -> None:
@@ -66,8 +85,37 @@ async def insert_user(connection: Connection, user: User) -> None:
             state=user.state,
             created_at=user.created_at,
             personal=user.personal,
+            used_at=day_of(user.created_at),
         )
     )
+
+
+def day_of(at: int) -> int:
+    """
+    Return when the day of *at* began, in UTC; Unix ms.
+    """
+    return at - at % _DAY_MS
+
+
+async def note_use(connection: Connection, user_ids: Collection[UserId], *, day: int) -> None:
+    """
+    Note that these users were here on *day*; a later day that is noted already stays.
+    """
+    # In one order, or two that note several would wait for each other.
+    await connection.execute(_USED, [{"user_id": user_id, "day": day} for user_id in sorted(user_ids)])
+
+
+async def unused_since(connection: Connection, before: int, *, after: UserId, limit: int) -> list[UserId]:
+    """
+    Return active users who were last here before *before*, Unix ms, in the order of ids, those behind *after*.
+    """
+    query = (
+        select(users.c.id)
+        .where(users.c.state == "active", users.c.used_at < before, users.c.id > after)
+        .order_by(users.c.id)
+        .limit(limit)
+    )
+    return [UserId(user_id) for user_id in (await connection.execute(query)).scalars()]
 
 
 async def get_user(connection: Connection, user_id: UserId) -> User | None:
@@ -104,6 +152,16 @@ async def lock_active_users(connection: Connection, user_ids: Collection[UserId]
     """
     rows = await connection.execute(_STATES, {"user_ids": list(user_ids)})
     return {UserId(row.id) for row in rows if row.state == "active"}
+
+
+async def share_users(connection: Connection, user_ids: Collection[UserId]) -> None:
+    """
+    Keep others from locking these users' rows until the transaction ends; several may share one.
+
+    On SQLite, where writers come one after the other, there is nothing to do.
+    """
+    if connection.dialect.name != "sqlite":
+        await connection.execute(_SHARED, {"user_ids": list(user_ids)})
 
 
 async def iterate_users(connection: Connection) -> AsyncIterator[tuple[User, int]]:

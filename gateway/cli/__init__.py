@@ -14,11 +14,13 @@ from gateway.base.errors import GatewayError
 from gateway.cli.delete import delete
 from gateway.cli.demo import demo
 from gateway.cli.download import download
+from gateway.cli.holds import hold
 from gateway.cli.jobs import job
 from gateway.cli.places import link, move, route
 from gateway.cli.plugins import plugin
 from gateway.cli.receipts import receipt
 from gateway.cli.recordings import recordings
+from gateway.cli.retention import retention
 from gateway.cli.scrub import scrub
 from gateway.cli.serve import serve
 from gateway.cli.tokens import token
@@ -50,6 +52,8 @@ for command in (
     route,
     move,
     job,
+    hold,
+    retention,
     scrub,
     plugin,
 ):

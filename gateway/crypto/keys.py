@@ -24,6 +24,7 @@ Purpose = Literal[
     "identities",
     "devices",
     "sign-in",
+    "hold",
 ]
 """What a sub-key is for; each purpose has one use and one format, listed in FORMAT §5.4."""
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gateway.base.errors import ConfigurationError, GatewayError
+from gateway.database.clauses import db_now_ms
 from gateway.database.sqlite import SqliteConnection, SqliteEngine
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -98,6 +99,13 @@ class Database:
         The engine below, for SQLAlchemy's event listeners.
         """
         return self._engine.sync_engine
+
+    async def now_ms(self) -> int:
+        """
+        Return the database's own time, Unix ms; SQLite's is this machine's.
+        """
+        async with self.read() as connection:
+            return (await connection.execute(sqlalchemy.select(db_now_ms()))).scalar_one()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

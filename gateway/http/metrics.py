@@ -49,6 +49,10 @@ class Metrics:
             registry=self.registry,
         )
         self.erasures = Counter("gateway_erasures", "Recordings erased by request", registry=self.registry)
+        self.expired = Counter("gateway_expired", "Recordings that expired", registry=self.registry)
+        self.retention_stopped = Gauge(
+            "gateway_retention_stopped", "1 while expiry waits for an operator", registry=self.registry
+        )
         self.jobs = Gauge(
             "gateway_jobs", "Durable jobs by kind and state", ("kind", "state"), registry=self.registry
         )

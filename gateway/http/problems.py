@@ -46,6 +46,7 @@ _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.ProviderUnavailable: (503, "The provider does not answer"),
     errors.OnlyCopies: (409, "Recordings would be lost"),
     errors.MoveUnderWay: (409, "A move is under way"),
+    errors.Held: (423, "Held"),
     errors.Superseded: (423, "Taken over by another request"),
     errors.ChecksumMismatch: (460, "Checksum mismatch"),
     errors.TooLong: (413, "Too long"),
@@ -61,7 +62,7 @@ _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
 _IS_WORTH_RETRYING: Final = frozenset({408, 409, 423, 429, 460, 500, 503, 507})
 """Statuses after which the same work may succeed later; after the others it won't without a change."""
 
-_FINAL: Final = frozenset({"only-copies", "too-many-links", "identity-taken", "last-identity"})
+_FINAL: Final = frozenset({"held", "only-copies", "too-many-links", "identity-taken", "last-identity"})
 """Codes that no second try changes, whatever their status."""
 
 _RETRY_AFTER_S: Final = {423: 1, 429: 60, 503: 5, 507: 60}
@@ -102,17 +103,18 @@ def problem(
     """
     Return a problem document as a response.
     """
+    retry = status in _IS_WORTH_RETRYING and code not in _FINAL
     document = Problem(
         type=_TYPE_PREFIX + code,
         title=title,
         status=status,
         detail=detail,
         code=code,
-        retry=status in _IS_WORTH_RETRYING and code not in _FINAL,
+        retry=retry,
         **members,
     )
     all_headers = dict(headers or {})
-    if status in _RETRY_AFTER_S:
+    if status in _RETRY_AFTER_S and code != "held":
         all_headers.setdefault("Retry-After", str(_RETRY_AFTER_S[status]))
     return web.Response(
         status=status, body=msgspec.json.encode(document), content_type=MEDIA_TYPE, headers=all_headers

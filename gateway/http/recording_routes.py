@@ -124,7 +124,7 @@ def recording_operations(settings: Settings) -> list[Operation]:
                     ),
                 ),
             },
-            refusals=(404,),
+            refusals=(404, 423),
         ),
         one(
             method="GET",

@@ -55,7 +55,7 @@ async def get_recording(request: web.Request) -> web.Response:
     Give one recording's details.
     """
     user = await authenticated(request)
-    recording = await context_of(request).recordings.get(user, path_id(request, "recording"))
+    recording = await context_of(request).recordings.look(user, path_id(request, "recording"))
     return json_response(shapes.recording_document(recording), etag=recording.row.details_revision)
 
 

@@ -33,6 +33,8 @@ class RecordingDocument(msgspec.Struct, kw_only=True):
     """Grows with each edit; send it as If-Match to edit exactly this one."""
     audio: str
     """Where to hear it."""
+    held: bool = False
+    """Whether a legal hold keeps it: it neither expires nor can be erased."""
     filename: str | None = None
     filetype: str | None = None
     recorded_at: str | None = None
@@ -171,6 +173,10 @@ class ErasureDocument(msgspec.Struct, kw_only=True):
     revoked_at: str | None
     salt: str | None
     """Hex. With it the id can be shown to be the one that the receipt is about; nobody else is told."""
+    subject: str | None = None
+    """What the receipt is about, if it expired with others: `leaves-SLOT-FIRST-LAST`; the salt is of that then."""
+    leaf: int | None = None
+    """Which of these leaves is this recording's; its sealed file names it too."""
     receipt: dict[str, Any] | None
     """The signed statement that the key is destroyed; null until then."""
     purge_receipt: dict[str, Any] | None
@@ -209,6 +215,7 @@ def recording_document(recording: Recording) -> RecordingDocument:
         readable=details is not None,
         revision=row.details_revision,
         audio=f"/v1/recordings/{row.id}/audio",
+        held=recording.is_held,
         **known,
     )
 
@@ -263,6 +270,8 @@ def erasure_document(erasure: Erasure) -> ErasureDocument:
         state=erasure.state,
         revoked_at=None if erasure.revoked_at is None else format_time(erasure.revoked_at),
         salt=None if erasure.salt is None else erasure.salt.hex(),
+        subject=erasure.covered_by,
+        leaf=erasure.leaf,
         receipt=receipts[0].document if receipts else None,
         purge_receipt=receipts[-1].document if len(receipts) > 1 else None,
     )

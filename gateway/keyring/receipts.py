@@ -30,6 +30,14 @@ _COVERS: Final = {
         "because the key tree was written anew without this key, and because the root key that led to it, named here "
         "as destroyed_root, was destroyed as root_store says."
     ),
+    "recordings": (
+        "The keys of these recordings, as many as leaves says, can no longer be derived from anything that is stored. "
+        "They are the recordings of one user whose leaves lie in the range that the subject names. Their audio, and "
+        "what was noted about them, were only ever stored sealed under those keys, so every copy of them is "
+        "unreadable: at every storage backend, in every backup of the blobs, of the catalog and of the key database, "
+        "of any age. This holds because the key tree was written anew without these keys, and because the root key "
+        "that led to them, named here as destroyed_root, was destroyed as root_store says."
+    ),
     "account": (
         "No key of this account can be derived any more from anything that is stored. All its recordings, what was "
         "noted about them, and the personal data of the account were only ever stored sealed under those keys, so "

@@ -7,7 +7,7 @@ from typing import Literal
 
 from gateway.base.ids import SERVICE_SLOT, USER_LEAF, Epoch, KeySlot, LeafIndex
 
-SubjectKind = Literal["recording", "account"]
+SubjectKind = Literal["recording", "recordings", "account"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class ShredRequest:
     """
     One subject whose keys are to be gone for good.
 
-    A recording, or several in a row, is the leaves *first* to *last* of its user's slot, both included.
+    A recording, or the recordings that expired together, is the leaves *first* to *last* of its user's slot, both included.
     An account is its whole slot, with neither.
     """
 

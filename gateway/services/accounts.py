@@ -20,7 +20,7 @@ from gateway.catalog import users as catalog
 from gateway.crypto.errors import CryptoError
 from gateway.crypto.keys import subkey
 from gateway.crypto.wrap import open_record, seal_record
-from gateway.database import Database, Remembered
+from gateway.database import Database, DatabaseUnavailable, Remembered
 from gateway.keyring import Keyring
 from gateway.services.errors import InvalidField, NotFound, Unauthenticated
 
@@ -205,12 +205,27 @@ class AccountService:
         holder = await self._holders.get(token_hash(token))
         if holder is None or holder.expires_at <= self._clock.now_ms():
             raise Unauthenticated("this token is unknown, expired or revoked")
+        await self._note_use(holder.user)
         return holder.user
 
     async def _holders_of(self, token_hashes: Sequence[bytes]) -> list[catalog.TokenHolder | None]:
         async with self._catalog.read() as connection:
             found = await catalog.get_token_holders(connection, set(token_hashes), at=self._clock.now_ms())
         return [found.get(token_hash) for token_hash in token_hashes]
+
+    async def _note_use(self, user: catalog.User) -> None:
+        """
+        Note that a user is here for the first time today: a write a day for each, not one for each request.
+        """
+        today = catalog.day_of(self._clock.now_ms())
+        if user.used_at is not None and user.used_at >= today:
+            return
+        try:
+            async with self._catalog.write() as connection:
+                await catalog.note_use(connection, {user.id}, day=today)
+        except DatabaseUnavailable as error:
+            # Reading may go on where nothing can be written; the next request notes it.
+            log.warning("users.use_not_noted", user=user.id, error=str(error))
 
     async def _open_personal(self, user: catalog.User) -> Personal | None:
         if user.personal is None:

@@ -16,8 +16,10 @@ import structlog
 from gateway.api import BackendError
 from gateway.base.batches import Batches
 from gateway.base.clock import Clock
-from gateway.base.ids import KeySlot, RecordingId, UserId
-from gateway.catalog import markers, recordings, uploads, users
+from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
+from gateway.catalog import holds, markers, recordings, uploads, users
+from gateway.catalog.expiries import Expiry, bury_expired
+from gateway.catalog.holds import Hold
 from gateway.catalog.jobs import enqueue_job, enqueue_jobs
 from gateway.catalog.links import end_links_of
 from gateway.catalog.moves import stop_moves_of
@@ -27,9 +29,11 @@ from gateway.catalog.routes import delete_route
 from gateway.database import Connection, Database, DatabaseUnavailable
 from gateway.keyring import Keyring, Receipt, ShreddedEntry, ShredRequest, subject_hash
 from gateway.services.errors import NotFound
+from gateway.services.holds import HoldService
 from gateway.services.places import HOME, Places
 from gateway.services.playback import LiveReads
 from gateway.services.purging import PurgeService
+from gateway.services.ranges import RangeErasure
 from gateway.services.shredding import Shredding, request_of
 from gateway.services.work import WorkBell
 
@@ -49,6 +53,8 @@ class Erasure:
         state: revoked, shredded or purged.
         salt: with it the user can show which recording the receipt is about; None once his account is erased.
         receipts: signed, oldest first; empty while only revoked.
+        covered_by: the subject of the receipt, where one is of all recordings that expired together.
+        leaf: which of the leaves that this names is the recording's.
         is_new: whether the request that this answers is the one that began it.
     """
 
@@ -57,6 +63,8 @@ class Erasure:
     revoked_at: int | None
     salt: bytes | None
     receipts: tuple[Receipt, ...]
+    covered_by: str | None = None
+    leaf: LeafIndex | None = None
     is_new: bool = False
 
 
@@ -72,9 +80,11 @@ class ErasureService:
         purging: PurgeService,
         places: Places,
         reads: LiveReads,
+        holds: HoldService,
         clock: Clock,
         bell: WorkBell,
     ) -> None:
+        self._holds = holds
         self._catalog = catalog_db
         self._keyring = keyring
         self._purging = purging
@@ -84,6 +94,7 @@ class ErasureService:
         self._bell = bell
         self._burials = Batches(self._bury_all, most=_MOST_TOGETHER, for_all=(DatabaseUnavailable,))
         self._shredding = Shredding(catalog_db, keyring, purging, clock)
+        self.ranges = RangeErasure(catalog_db, keyring, self._shredding, purging, reads, clock, bell)
 
     async def close(self) -> None:
         """
@@ -100,8 +111,14 @@ class ErasureService:
 
         Raises:
             NotFound: there is no such recording, or it is another user's.
+            Held: it must stay.
         """
         is_new = await self._burials.submit((user_id, recording_id))
+        if not is_new:
+            # What expired is its range's to shred: another receipt would say less, not more.
+            so_far = await self.erasure_of(user_id, recording_id)
+            if so_far.covered_by is not None:
+                return so_far
         shredding = asyncio.ensure_future(self._shredding.shred(recording_id))
         shredded = None
         try:
@@ -128,22 +145,33 @@ class ErasureService:
         """
         ids = {recording_id for _, recording_id in asked}
         answers: list[bool | Exception] = []
+        now = self._clock.now_ms()
+        held: dict[RecordingId, Hold] = {}
         async with self._catalog.write() as connection:
+            await users.share_users(connection, {user_id for user_id, _ in asked})
             found = await recordings.get_recordings(connection, ids, lock=True)
             wanted = [
                 recording_id for user_id, recording_id in asked if _is_of(user_id, found.get(recording_id))
             ]
             live = {recording_id for recording_id in wanted if found[recording_id].is_live}
             if live:
-                await recordings.bury_recordings(connection, live, at=self._clock.now_ms())
+                owners = {found[recording_id].user_id for recording_id in live}
+                placed = await holds.active_holds(connection, owners, at=now)
+                held = {one: hold for one in live for hold in placed if _is_held(found[one], hold)}
+                live -= held.keys()
+            if live:
+                await recordings.bury_recordings(connection, live, at=now)
                 await uploads.bury_finished_uploads(connection, live)
                 await enqueue_jobs(connection, "erase", [str(recording_id) for recording_id in live])
         # Here and not where it was asked: whoever asked may have gone, and the tombstone stands all the same.
         for recording_id in wanted:
-            self._reads.end_all_of(recording_id)
+            if recording_id not in held:
+                self._reads.end_all_of(recording_id)
         for user_id, recording_id in asked:
             if not _is_of(user_id, found.get(recording_id)):
                 answers.append(NotFound("there is no such recording"))
+            elif recording_id in held:
+                answers.append(await self._holds.refusal(held[recording_id], found[recording_id].key_slot))
             else:
                 answers.append(recording_id in live)
                 live.discard(recording_id)  # Asked for twice at once: one of them has begun it.
@@ -160,17 +188,20 @@ class ErasureService:
             recording = await recordings.get_recording(connection, recording_id)
         if recording is None or recording.user_id != user_id or recording.is_live:
             raise NotFound("there is no receipt for this id")
-        receipts = tuple(await self._keyring.receipts_of(str(recording_id)))
+        subject_id = recording.expiry_id or str(recording_id)
+        receipts = tuple(await self._keyring.receipts_of(subject_id))
         state = "revoked"
         if receipts:
             state = "shredded" if recording.purged_at is None else "purged"
-        salt = await self._shredding.salt(recording.key_slot, str(recording_id))
+        salt = await self._shredding.salt(recording.key_slot, subject_id)
         return Erasure(
             subject_id=str(recording_id),
             state=state,
             revoked_at=recording.revoked_at,
             salt=salt,
             receipts=receipts,
+            covered_by=recording.expiry_id,
+            leaf=None if recording.expiry_id is None else recording.leaf_index,
         )
 
     async def finish_recording(self, recording_id: RecordingId) -> None:
@@ -243,14 +274,20 @@ class ErasureService:
 
         Raises:
             NotFound: there is no such user, or he was erased before.
+            Held: he, or one of his recordings, must stay.
         """
         async with self._catalog.read() as connection:
             user = await users.get_user(connection, user_id)
         salt = None if user is None else await self._shredding.salt(user.key_slot, user_id)
         now = self._clock.now_ms()
         async with self._catalog.write() as connection:
-            if salt is None or not await users.erase_user(connection, user_id, at=now):
+            if user is None or salt is None or not await users.lock_active_user(connection, user_id):
                 raise NotFound(f"there is no user {user_id}")
+            if placed := await holds.active_holds(connection, [user_id], at=now):
+                # Told only if nothing in the way is a secret.
+                first = next((hold for hold in placed if not hold.tells_user), placed[0])
+                raise await self._holds.refusal(first, user.key_slot)
+            await users.erase_user(connection, user_id, at=now)
             await _bury_all_of(connection, user_id, at=now)
         self._reads.end_all_of_user(user_id)
         self._bell.ring()
@@ -357,6 +394,14 @@ class ErasureService:
         assert entry.first is not None
         assert entry.last is not None
         changed = 0
+        if entry.kind == "recordings":
+            owner = await users.get_user_of_slot(connection, entry.slot)
+            found = await recordings.find_live_by_leaves(connection, entry.slot, entry.first, entry.last)
+            if owner is not None and found:
+                expiry = Expiry(owner.id, entry.slot, entry.first, entry.last, now)
+                await bury_expired(connection, [expiry])
+                await enqueue_job(connection, "expire", expiry.id)
+            return len(found)
         live = await recordings.find_live_by_leaves(connection, entry.slot, entry.first, entry.last)
         if live:
             await recordings.bury_recordings(connection, live, at=now)
@@ -390,6 +435,10 @@ class ErasureService:
         )
 
 
+def _is_held(recording: RecordingRow, hold: Hold) -> bool:
+    return hold.user_id == recording.user_id and hold.covers(recording.id)
+
+
 def _is_of(user_id: UserId, recording: RecordingRow | None) -> bool:
     return recording is not None and recording.user_id == user_id
 
@@ -403,6 +452,7 @@ async def _bury_all_of(connection: Connection, user_id: UserId, *, at: int) -> N
     for upload_id in await uploads.open_uploads_of(connection, user_id):
         await uploads.end_upload(connection, upload_id, "terminated", expires_at=at)
         await enqueue_job(connection, "discard", str(upload_id))
+    await holds.delete_holds_of(connection, user_id)
     await delete_route(connection, user_id)
     await stop_moves_of(connection, user_id, at=at)
     await enqueue_job(connection, "erase-account", user_id)

@@ -33,6 +33,7 @@ What a request can be refused for.
        ├─ ProviderUnavailable   the provider does not answer now
        ├─ EditConflict          the details changed meanwhile
        ├─ OnlyCopies            recordings lie only there, and would be lost
+       ├─ Held                  an operator said that it must stay; .reason, where the user is told
        ├─ MoveUnderWay          recordings are being moved from or to there already
        └─ Unreadable            the bytes at rest are damaged or missing
 """
@@ -160,6 +161,18 @@ class EditConflict(Refused):
 
 class OnlyCopies(Refused):
     code = "only-copies"
+
+
+class Held(Refused):
+    """
+    A legal hold keeps it from being erased; *reason* is None where the user is not told.
+    """
+
+    code = "held"
+
+    def __init__(self, reason: str | None = None) -> None:
+        super().__init__("a legal hold keeps this from being erased" + (f": {reason}" if reason else ""))
+        self.reason = reason
 
 
 class MoveUnderWay(Refused):

@@ -8,7 +8,7 @@ where there is no other, the stream ends with an error, never with a short answe
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -75,6 +75,13 @@ class LiveReads:
         """
         for read in self._of_recording.get(recording_id, ()):
             read.is_ended = True
+
+    def end_all_in(self, recording_ids: Collection[str]) -> None:
+        """
+        End every stream of these recordings, which may be many: streams are few.
+        """
+        for recording_id in [one for one in self._of_recording if str(one) in recording_ids]:
+            self.end_all_of(recording_id)
 
     def end_all_of_user(self, user_id: UserId) -> None:
         """

@@ -125,7 +125,7 @@ class PurgeService:
             for end in await placed.ends_of_user(connection, user_id):
                 name = await _name_of(connection, end.backend)
                 state = purge_state(end, name)
-                found[name] = max(found.get(name, state), state, key=_how_much_remains)
+                found[name] = max(found.get(name, state), state, key=how_much_remains)
         return [found[name] for name in sorted(found)]
 
     async def _remove(self, placement: Placement, *, again: bool = False) -> None:
@@ -155,7 +155,10 @@ def purge_state(placement: Placement | PlaceEnd, place: str) -> PurgeState:
     return PurgeState(place, "recoverable-until", placement.recoverable_until)
 
 
-def _how_much_remains(state: PurgeState) -> tuple[int, float]:
+def how_much_remains(state: PurgeState) -> tuple[int, float]:
+    """
+    Return what to sort by: of several states at one place the greatest says what remains there.
+    """
     order = ("purged", "recoverable-until", "left", "pending").index(state.state)
     return order, float("inf") if state.at_ms is None else state.at_ms
 

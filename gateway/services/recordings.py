@@ -5,16 +5,18 @@ A user's recordings: listing, looking at one, changing what is said about it.
 import base64
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
 import structlog
 
+from gateway.base.clock import Clock
 from gateway.base.ids import LeafIndex, RecordingId
 from gateway.base.secret import Secret
 from gateway.catalog import recordings as catalog
+from gateway.catalog.holds import active_holds
 from gateway.catalog.placements import Placement, placements_of
 from gateway.catalog.recordings import ListPosition, RecordingRow
 from gateway.catalog.users import User
@@ -24,6 +26,7 @@ from gateway.keyring import Keyring
 from gateway.keyring.errors import LeafShredded, SlotShredded
 from gateway.services.details import Details, build_details, open_details, parse_time, seal_details
 from gateway.services.errors import EditConflict, InvalidField, NotFound, Unreadable
+from gateway.services.holds import told_of
 from gateway.services.views import RecordingViews
 from gateway.settings import Recordings as Limits
 
@@ -40,6 +43,8 @@ class Recording:
 
     row: RecordingRow
     details: Details | None
+    is_held: bool = False
+    """Whether its user is told that it must stay; `RecordingService.look` and pages say it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +116,10 @@ class RecordingService:
     Lists and edits.
     """
 
-    def __init__(self, catalog_db: Database, views: RecordingViews, keyring: Keyring, limits: Limits) -> None:
+    def __init__(
+        self, catalog_db: Database, views: RecordingViews, keyring: Keyring, clock: Clock, limits: Limits
+    ) -> None:
+        self._clock = clock
         self._catalog = catalog_db
         self._views = views
         self._keyring = keyring
@@ -147,6 +155,8 @@ class RecordingService:
                     stored_before=wanted.stored_before,
                     limit=batch_size,
                 )
+                holds = await active_holds(connection, [user.id], at=self._clock.now_ms())
+            held = told_of(holds, [row.id for row in rows])
             for recording in await self._open_all(user, rows):
                 if len(found) == size or opened == self._limits.scan_limit:
                     assert after is not None
@@ -154,9 +164,21 @@ class RecordingService:
                 after = ListPosition(recording.row.stored_at, str(recording.row.id))
                 opened += wanted.looks_inside
                 if wanted.matches(recording.details):
-                    found.append(recording)
+                    found.append(replace(recording, is_held=recording.row.id in held))
             if len(rows) < batch_size:
                 return Page(found, None)
+
+    async def look(self, user: User, recording_id: RecordingId) -> Recording:
+        """
+        Return one live recording of the user, and whether he is told that it is held.
+
+        Raises:
+            NotFound: as `get`.
+        """
+        recording = await self.get(user, recording_id)
+        async with self._catalog.read() as connection:
+            holds = await active_holds(connection, [user.id], at=self._clock.now_ms())
+        return replace(recording, is_held=bool(told_of(holds, [recording_id])))
 
     async def get(self, user: User, recording_id: RecordingId) -> Recording:
         """
@@ -224,7 +246,7 @@ class RecordingService:
                 raise EditConflict("the details were changed since they were read")
             # Where it fails, another edit of the same moment has got through.
             if await self._change(row, changes):
-                return await self.get(user, recording_id)
+                return await self.look(user, recording_id)
 
     async def _change(self, row: RecordingRow, changes: Mapping[str, Any]) -> bool:
         """

@@ -73,6 +73,13 @@ class Shredding:
             return None
         return _salt_of(leaf, subject_id)
 
+    async def salts(self, subjects: Sequence[tuple[KeySlot, str]]) -> dict[str, bytes]:
+        """
+        Return the salts of many subjects, each given with its slot, as `salt` does; those without one are absent.
+        """
+        leaves = await self._keyring.leaf_of_each({slot for slot, _ in subjects}, USER_LEAF)
+        return {subject: _salt_of(leaves[slot], subject) for slot, subject in subjects if slot in leaves}
+
     async def _shred_all(self, asked: Sequence[RecordingId]) -> list[Shredded | Exception | None]:
         """
         Shred the leaves of recordings whose tombstones stand; None for those that are live or unknown.

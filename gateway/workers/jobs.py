@@ -23,6 +23,7 @@ from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
 from gateway.services.moving import MoveService
 from gateway.services.placement import PlacementService
+from gateway.services.retention import RetentionService
 from gateway.services.work import Courtesy, WorkBell
 from gateway.settings import Jobs as Limits
 
@@ -34,14 +35,22 @@ _LONGEST_ERROR: Final = 500
 _MOST_FINISHED: Final = 100
 
 
-def job_handlers(placement: PlacementService, erasure: ErasureService) -> dict[str, Handler]:
+def job_handlers(
+    placement: PlacementService, erasure: ErasureService, retention: RetentionService
+) -> dict[str, Handler]:
     """
     Return who does the work that others wait for: bringing recordings home, and shredding.
     """
+
+    async def sweep(_: str) -> None:
+        await retention.sweep()
+
     return {
         "place": _of_recording(placement.place),
         "erase": _of_recording(erasure.finish_recording),
         "discard": _of_recording(erasure.discard_upload),
+        "expire": erasure.ranges.finish,
+        "retention": sweep,
         "erase-account": lambda subject_id: erasure.finish_account(UserId(subject_id)),
     }
 
@@ -63,6 +72,7 @@ def copy_handlers(
         "move": moves.carry_on,
         "empty": moves.empty,
         "purge": _of_recording(erasure.purge_recording),
+        "purge-expired": erasure.ranges.purge,
         "sweep-left": erasure.sweep_left,
     }
 

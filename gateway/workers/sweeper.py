@@ -5,6 +5,7 @@ Ending what is overdue.
 import asyncio
 
 from gateway.services.expiry import UploadExpiry
+from gateway.services.retention import RetentionService
 from gateway.services.sign_in_expiry import SignInExpiry
 
 
@@ -33,6 +34,24 @@ class UploadSweeper:
             pass
         while await self._expiry.forget_ended(limit=1000):
             pass
+
+
+class RetentionSweeper:
+    """
+    Has recordings expire, where and when that may be done.
+    """
+
+    def __init__(self, retention: RetentionService, *, interval_s: float) -> None:
+        self._retention = retention
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """
+        Look at the time until cancelled.
+        """
+        while True:
+            await self._retention.tick()
+            await asyncio.sleep(self._interval_s)
 
 
 class SignInSweeper:

@@ -45,7 +45,8 @@ async def test_a_delete(served: Served, phone: Phone, monkeypatch: pytest.Monkey
     await served.placed()
     meter = Meter(served, monkeypatch)
     counts = await cost(meter, lambda: phone.erase(recording))
-    assert counts.pop("statements") <= 33
+    # One of them is the look whether a legal hold keeps it.
+    assert counts.pop("statements") <= 34
     assert counts.pop("begins") <= 12
     assert counts.pop("hand-overs") <= 3
     # The tombstone, the tree without the key, the receipt; and the root put, and the old one overwritten.
@@ -101,6 +102,6 @@ async def test_a_page_of_a_list_costs_the_same_wherever_it_is(
     monkeypatch.undo()
     meter = Meter(served, monkeypatch)
     last = await cost(meter, lambda: phone.page(limit="5", cursor=cursor))
-    # Whose token it is, the page, the epoch of the keys.
-    assert {"begins": 3, "statements": 3} == first
+    # Whose token it is, the page, which of it is held, the epoch of the keys.
+    assert {"begins": 3, "statements": 4} == first
     assert first == last
