@@ -91,23 +91,23 @@ class Slopes:
 
 
 MEASURED: Final = Slopes(
-    sqlite_recording=1_005,
-    sqlite_user=223,
-    sqlite_user_keys=147,
-    postgres_recording=1_295,
-    postgres_user=345,
-    postgres_user_keys=252,
-    delete_catalog=82,
-    delete_keys=4_588,
-    upload_ms=12.6,
-    upload_s_per_gib=0.94,
-    postgres_gateway_ms=15.4,
-    postgres_server_ms=3.0,
-    play_s_per_gib=1.0,
-    page_ms=4.8,
-    delete_ms=29.8,
-    upload_dirty=190_000,
-    delete_dirty=216_000,
+    sqlite_recording=982,
+    sqlite_user=229,
+    sqlite_user_keys=154,
+    postgres_recording=1_272,
+    postgres_user=292,
+    postgres_user_keys=242,
+    delete_catalog=139,
+    delete_keys=4_563,
+    upload_ms=7.2,
+    upload_s_per_gib=1.75,
+    postgres_gateway_ms=14.4,
+    postgres_server_ms=3.45,
+    play_s_per_gib=0.87,
+    page_ms=3.48,
+    delete_ms=27.2,
+    upload_dirty=165_146,
+    delete_dirty=235_184,
 )
 
 
@@ -137,7 +137,7 @@ class Use:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machines:
     """
-    What one node, one database server and one disk are good for; assumed, but for `of_process`.
+    What one node, one database server and one disk are good for; assumed.
 
     Attributes:
         of_process: processors that one gateway process keeps busy under small uploads.
@@ -225,9 +225,17 @@ class Growth:
         """
         Processors that the gateways keep busy in the busiest hour.
         """
+        slopes = self.slopes
+        if not self.needs_postgres:
+            return self._peak_processors(slopes.upload_ms)
+        return self._peak_processors(
+            slopes.postgres_gateway_ms - 1000 * 100_000 / _GIB * slopes.upload_s_per_gib
+        )
+
+    def _peak_processors(self, upload_ms: float) -> float:
         slopes, use = self.slopes, self.use
         for_one = (
-            slopes.upload_ms / 1000
+            upload_ms / 1000
             + use.size / _GIB * slopes.upload_s_per_gib
             + use.played * use.size / _GIB * slopes.play_s_per_gib
             + use.deleted * slopes.delete_ms / 1000
@@ -240,15 +248,20 @@ class Growth:
         """
         Processes, and so installations, for the gateway serves each installation by one.
         """
+        return self._gateways(self.peak_processors)
+
+    def _gateways(self, processors: float) -> int:
         machines = self.machines
-        by_processors = (
-            self.peak_processors / machines.busy / min(machines.of_process, machines.node_processors)
-        )
-        return max(1, math.ceil(by_processors))
+        each = min(machines.of_process, machines.node_processors) * machines.busy
+        return max(1, math.ceil(processors / each))
 
     @property
     def needs_postgres(self) -> bool:
-        return self.sqlite_catalog / self.gateways > self.machines.memory / 2
+        """
+        Whether a SQLite catalog would be too large, with as many gateways as would do on SQLite.
+        """
+        gateways = self._gateways(self._peak_processors(self.slopes.upload_ms))
+        return self.sqlite_catalog / gateways > self.machines.memory / 2
 
     @property
     def database_processors(self) -> float:
@@ -353,7 +366,7 @@ _ROWS: Final[Mapping[str, Callable[[Growth], str]]] = {
     "processors of PostgreSQL, busiest hour": lambda g: _amount(g.database_processors),
     "coming in, busiest hour": lambda g: f"{_bytes(g.incoming_at_peak)}/s",
     "written to disks of nodes, busiest hour": lambda g: f"{_bytes(g.written_at_peak)}/s",
-    "`scrub.per_minute` for a look each week": lambda g: f"{g.scrub_per_minute:,.0f}",
+    "`scrub.per_minute` for a look each week": lambda g: _amount(g.scrub_per_minute),
     "gateways, each an installation": lambda g: f"{g.gateways:,}",
     "database servers": lambda g: f"{g.database_servers:,}" if g.needs_postgres else "none: SQLite",
     "nodes, a month": lambda g: _dollars(g.nodes_cost),
