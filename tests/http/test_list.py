@@ -47,6 +47,7 @@ async def test_holds_everything_that_is_known_and_nothing_else(either: Phone) ->
         "readable": True,
         "revision": 0,
         "audio": f"/v1/recordings/{recording}/audio",
+        "held": False,
         "filename": None,
         "filetype": None,
         "recorded_at": None,
