@@ -117,7 +117,7 @@ class _Deletes:
         self._report.add(f"{name}, until shredded", _TOGETHER / seconds, "recordings/s")
         self._report.add(f"{name}, in the logs", self._log_bytes() / _TOGETHER / KIB, "KiB each")
         gateway = self._served.gateway
-        workers = range(gateway.settings.jobs.erasure_workers)
+        workers = range(gateway.settings.jobs.workers)
         seconds += await _timed(asyncio.gather(*[gateway.do_due_jobs() for _ in workers]))
         self._report.add(f"{name}, until the blobs are gone", _TOGETHER / seconds, "recordings/s")
 

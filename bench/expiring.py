@@ -37,7 +37,7 @@ async def measure_expiring(counts: Sequence[int] = COUNTS, *, quick: bool = Fals
             swept = time.perf_counter() - began
             report.add(f"{name}, ended", count / swept, "per s")
             await asyncio.gather(
-                *[gateway.do_due_jobs() for _ in range(gateway.settings.jobs.erasure_workers)]
+                *[gateway.do_due_jobs() for _ in range(gateway.settings.jobs.workers)]
             )
             seconds = time.perf_counter() - began
             report.add(f"{name}, until their keys are shredded", count / seconds, "per s", least=_LEAST_PER_S)
