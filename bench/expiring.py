@@ -36,9 +36,7 @@ async def measure_expiring(counts: Sequence[int] = COUNTS, *, quick: bool = Fals
             await UploadSweeper(gateway.expiry, interval_s=60).sweep()
             swept = time.perf_counter() - began
             report.add(f"{name}, ended", count / swept, "per s")
-            await asyncio.gather(
-                *[gateway.do_due_jobs() for _ in range(gateway.settings.jobs.workers)]
-            )
+            await asyncio.gather(*[gateway.do_due_jobs() for _ in range(gateway.settings.jobs.workers)])
             seconds = time.perf_counter() - began
             report.add(f"{name}, until their keys are shredded", count / seconds, "per s", least=_LEAST_PER_S)
     return report.finish()
