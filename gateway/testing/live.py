@@ -6,9 +6,11 @@ They are in `gateway.testing.live_suites`, which only pytest may import: it show
 """
 
 import asyncio
+import signal
 import tempfile
-from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
@@ -106,6 +108,8 @@ class LiveCheck:
     traces: Traces = field(default_factory=Traces)
     outcomes: list[Outcome] = field(default_factory=list)
     tests: int = 0
+    is_interrupted: bool = False
+    """Ctrl-C was pressed: no other test begins."""
     _reasons: dict[str, str] = field(default_factory=dict)
     _seconds: dict[str, float] = field(default_factory=dict)
 
@@ -142,6 +146,8 @@ class LiveCheck:
             )
             self.outcomes.append(outcome)
             self.watch.ended(outcome)
+            if self.is_interrupted:
+                item.session.shouldstop = "interrupted"
         return report
 
 
@@ -152,8 +158,8 @@ def check_place(opening: Opening, watch: Watch, *, is_small: bool = False) -> Re
     """
     Run the suites at the place that *opening* leads to; *is_small* puts less data.
 
-    Blobs of others are neither shown to the tests nor touched. Every blob that the check put is removed,
-    also after Ctrl-C, which ends the check early.
+    Blobs of others are neither shown to the tests nor touched. Every blob that the check put is removed, also after Ctrl-C:
+    the first ends the check after the test that is running, the second ends that as well.
 
     Raises:
         BackendError: there is no connecting, or something that was put could not be removed.
@@ -162,8 +168,14 @@ def check_place(opening: Opening, watch: Watch, *, is_small: bool = False) -> Re
     check = LiveCheck(opening, watch)
     suites = ["Place", "Parts"] if is_resumable else ["Place"]
     suites = [f"Test{suite}{'WithSmallData' if is_small else ''}" for suite in suites]
+    status: int = pytest.ExitCode.INTERRUPTED
     try:
-        status = _run_pytest(check, suites)
+        with _heeding_interrupts(check):
+            status = _run_pytest(check, suites)
+    except (KeyboardInterrupt, RuntimeError):
+        # What pytest has still to take down when it is torn out of a test may fail, as its event loop has stopped.
+        if not check.is_interrupted:
+            raise
     finally:
         appeared = asyncio.run(_clear(check, before))
     return Result(
@@ -174,6 +186,26 @@ def check_place(opening: Opening, watch: Watch, *, is_small: bool = False) -> Re
         outcomes=check.outcomes,
         appeared=appeared,
     )
+
+
+@contextmanager
+def _heeding_interrupts(check: LiveCheck) -> Iterator[None]:
+    """
+    Have the first Ctrl-C noted and no more, wherever it comes: torn out of its event loop, a test would lose what it holds.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(number: int, frame: object) -> None:
+        check.is_interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _run_pytest(check: LiveCheck, suites: list[str]) -> int:
