@@ -9,7 +9,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import hypothesis
 import pytest
@@ -196,7 +196,17 @@ async def keys_database(database_urls: DatabaseUrls) -> AsyncIterator["Database"
 
 
 @pytest.fixture
-async def served(database_urls: DatabaseUrls, tmp_path: Path, clock: FakeClock) -> AsyncIterator["Served"]:
+def sections() -> dict[str, dict[str, Any]]:
+    """
+    The settings of `served`, for a file of tests to say otherwise, such as ``{"uploads": {"max_length": 10}}``.
+    """
+    return {}
+
+
+@pytest.fixture
+async def served(
+    database_urls: DatabaseUrls, tmp_path: Path, clock: FakeClock, sections: dict[str, dict[str, Any]]
+) -> AsyncIterator["Served"]:
     """
     A whole gateway on a real socket, with a clock that stands still and no workers: `Served.placed` does the jobs.
     """
@@ -208,5 +218,6 @@ async def served(database_urls: DatabaseUrls, tmp_path: Path, clock: FakeClock) 
         keys_url=database_urls.keys,
         clock=clock,
         with_workers=False,
+        **sections,
     ) as gateway:
         yield gateway

@@ -200,17 +200,6 @@ async def delete_refresh_token(connection: Connection, token_hash: bytes) -> Non
     await connection.execute(delete(refresh_tokens).where(refresh_tokens.c.token_hash == token_hash))
 
 
-async def revoke_access_tokens(connection: Connection, device_id: str, *, at: int) -> None:
-    """
-    End the access tokens that a device has.
-    """
-    await connection.execute(
-        update(tokens)
-        .where(tokens.c.device_id == device_id, tokens.c.revoked_at.is_(null()))
-        .values(revoked_at=at)
-    )
-
-
 async def delete_devices_of(connection: Connection, user_id: UserId) -> None:
     """
     Remove all that is known of a user's devices; their tokens went before.

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Self
 
-from sqlalchemy import Row, delete, func, select, update
+from sqlalchemy import Row, delete, select
 
 from gateway.base.ids import UserId
 from gateway.catalog.tables import identities
@@ -96,39 +96,3 @@ async def delete_identities_of(connection: Connection, user_id: UserId) -> None:
     Free all identities of a user.
     """
     await connection.execute(delete(identities).where(identities.c.user_id == user_id))
-
-
-async def identities_before(
-    connection: Connection, generation: int, *, limit: int, after: str = ""
-) -> list[Identity]:
-    """
-    Return identities that are found by an older look-up key than *generation*, in the order of their ids.
-    """
-    query = (
-        select(identities)
-        .where(identities.c.generation < generation, identities.c.id > after)
-        .order_by(identities.c.id)
-        .limit(limit)
-    )
-    return [Identity.from_row(row) for row in await connection.execute(query)]
-
-
-async def count_identities_before(connection: Connection, generation: int) -> int:
-    """
-    Tell how many identities are found by an older look-up key than *generation*.
-    """
-    query = select(func.count()).select_from(identities).where(identities.c.generation < generation)
-    return (await connection.execute(query)).scalar_one()
-
-
-async def replace_look_up(
-    connection: Connection, identity_id: str, look_up: bytes, *, generation: int
-) -> None:
-    """
-    Have an identity found by a newer look-up key.
-    """
-    await connection.execute(
-        update(identities)
-        .where(identities.c.id == identity_id, identities.c.generation < generation)
-        .values(look_up=look_up, generation=generation)
-    )

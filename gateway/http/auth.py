@@ -2,7 +2,6 @@
 ``/v1/auth`` on the wire: signing an app in and out.
 """
 
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -23,11 +22,10 @@ from gateway.http.auth_shapes import (
     way_document,
 )
 from gateway.http.authentication import authenticated, token_of
+from gateway.http.callbacks import CALLBACK_PAGE, CallbackPage
 from gateway.http.context import context_of, path_id
 from gateway.http.documents import decode_json_body, json_response
-from gateway.http.links import CALLBACK_PAGE, CallbackPage
 from gateway.http.origins import origin_of
-from gateway.http.problems import problem_of
 from gateway.http.public_address import public_url
 from gateway.http.sessions import BINDING_COOKIE, sign_in_browser
 from gateway.services.errors import InvalidField, SignedOut, SignInGone, WrongCode
@@ -195,19 +193,7 @@ async def come_back(request: web.Request) -> web.StreamResponse:
             user, _ = await people.identities.enter(back.proven)
             await sign_in_browser(request, response, user, is_remembered=back.is_remembered)
     except Exception as error:  # noqa: BLE001 - a person gets a page, whatever it is
-        refused = problem_of(error)
-        if refused.status >= HTTPStatus.INTERNAL_SERVER_ERROR and refused.status != 503:
-            lead = "Something went wrong here; it has been logged."
-        else:
-            lead = f"The reason: {error}."
-        return request.app[CALLBACK_PAGE](
-            CallbackPage(
-                status=refused.status,
-                title="Not signed in",
-                lead=lead,
-                advice="Go back to where you came from and begin again.",
-            )
-        )
+        return request.app[CALLBACK_PAGE](CallbackPage.of_failure("Not signed in", error))
     return response
 
 

@@ -3,15 +3,13 @@
 """
 
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 from yarl import URL
 
 from gateway.http.authentication import authenticated
+from gateway.http.callbacks import CALLBACK_PAGE, CallbackPage
 from gateway.http.context import context_of, path_id
 from gateway.http.documents import decode, json_response, read_body
 from gateway.http.link_shapes import (
@@ -21,7 +19,7 @@ from gateway.http.link_shapes import (
     kind_document,
     link_document,
 )
-from gateway.http.problems import problem, problem_of
+from gateway.http.problems import problem
 from gateway.http.public_address import public_url
 from gateway.services.errors import InvalidField
 from gateway.services.linking import Consent, Linked
@@ -29,22 +27,6 @@ from gateway.services.moving import Farewell
 
 CALLBACK: Final = "/v1/links/callback"
 FAREWELLS: Final[dict[str, Farewell]] = {"home": "home", "leave": "leave", "delete": "delete"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallbackPage:
-    """
-    What a person is told who comes back from a provider.
-    """
-
-    status: int
-    title: str
-    lead: str
-    advice: str
-
-
-CALLBACK_PAGE: Final[web.AppKey[Callable[[CallbackPage], web.Response]]] = web.AppKey("callback-page")
-"""How an application shows such a page; the pages bring it."""
 
 
 async def list_links(request: web.Request) -> web.Response:
@@ -102,19 +84,7 @@ async def finish_link(request: web.Request) -> web.Response:
             return _sent_on(linked, linked.return_to)
         return request.app[CALLBACK_PAGE](await _page_of(request, linked))
     except Exception as error:  # noqa: BLE001 - a person gets a page, whatever it is
-        response = problem_of(error)
-        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR and response.status != 503:
-            lead = "Something went wrong here; it has been logged."
-        else:
-            lead = f"The reason: {error}."
-        return request.app[CALLBACK_PAGE](
-            CallbackPage(
-                status=response.status,
-                title="Not linked",
-                lead=lead,
-                advice="Go back to where you came from and begin again.",
-            )
-        )
+        return request.app[CALLBACK_PAGE](CallbackPage.of_failure("Not linked", error))
 
 
 async def check_link(request: web.Request) -> web.Response:

@@ -46,13 +46,18 @@ def forget_session(response: web.StreamResponse) -> None:
     response.del_cookie(SESSION_COOKIE, path="/", secure=True, httponly=True, samesite="Lax")
 
 
-def bind_browser(response: web.StreamResponse, *, lifetime_s: int) -> str:
+def new_binding() -> str:
     """
-    Give the browser a secret that its attempt to sign in is bound to, and return it.
+    Return a secret that a browser's attempt to sign in can be bound to.
     """
-    secret = secrets.token_urlsafe(32)
-    _set(response, BINDING_COOKIE, secret, max_age=lifetime_s)
-    return secret
+    return secrets.token_urlsafe(32)
+
+
+def bind_browser(response: web.StreamResponse, binding: str, *, lifetime_s: int) -> None:
+    """
+    Give the browser what its attempt to sign in is bound to.
+    """
+    _set(response, BINDING_COOKIE, binding, max_age=lifetime_s)
 
 
 def forget_binding(response: web.StreamResponse) -> None:

@@ -83,7 +83,7 @@ class CodeSignIn:
             TooManyTries: not now.
             ProviderUnavailable: whoever sends them does not answer.
         """
-        _, provider = self._ways.by_code(space)
+        provider = self._ways.codes(space)
         number = as_e164(number)
         check_reachable(number, self._limits.countries)
         await self._counts.count_code(number, origin)
@@ -103,7 +103,7 @@ class CodeSignIn:
             TooManyTries: not now.
             ProviderUnavailable: whoever sent it does not answer; the code may be named again.
         """
-        _, provider = self._ways.by_code(space)
+        provider = self._ways.codes(space)
         code = code.strip().replace(" ", "")
         if _CODE.fullmatch(code) is None:
             raise InvalidField("code", "is 4 to 10 digits")

@@ -135,7 +135,7 @@ class ConsentSignIn:
             SignInGone: nobody asked for this answer, in this browser; or it came too late, or twice.
             IdentityRefused, ProviderUnavailable: the browser is not signed in; an app is told at its address instead.
         """
-        _, profile = self._ways.by_consent(space)
+        profile = self._ways.profile(space)
         asked = await self._attempts.take(space, state, _Asked)
         if asked.browser_hash is not None and (
             browser is None or not hmac.compare_digest(_hash(browser), asked.browser_hash)
@@ -190,7 +190,7 @@ class ConsentSignIn:
         browser_hash: str | None = None,
         is_remembered: bool = False,
     ) -> SignInConsent:
-        _, profile = self._ways.by_consent(space)
+        profile = self._ways.profile(space)
         proof, nonce = Proof.new(), secrets.token_urlsafe(32)
         asked = _Asked(
             verifier=proof.verifier,

@@ -13,7 +13,6 @@ from typing import Final
 
 import structlog
 
-from gateway.api import BackendError
 from gateway.base.batches import Batches
 from gateway.base.clock import Clock
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
@@ -347,19 +346,7 @@ class ErasureService:
                 left = await recordings.unpurged_of(connection, user_id, limit=100)
             if not left:
                 return
-            unfinished: BackendError | None = None
-            purged = []
-            for recording_id in left:
-                try:
-                    await self._purging.remove_blobs(recording_id)
-                except BackendError as error:
-                    unfinished = error
-                else:
-                    purged.append(recording_id)
-            async with self._catalog.write() as connection:
-                await recordings.mark_purged(connection, purged, at=self._clock.now_ms())
-            if unfinished is not None:
-                raise unfinished
+            await self._purging.remove_blobs_of_all(left)
 
     async def follow_shredding_log(self) -> int:
         """

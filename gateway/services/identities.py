@@ -22,7 +22,7 @@ from gateway.database import Database
 from gateway.keyring import Keyring
 from gateway.services.accounts import AccountService, Personal
 from gateway.services.errors import IdentityTaken, LastIdentity, NotFound, NotInvited
-from gateway.services.look_ups import LookUp, LookUps
+from gateway.services.look_ups import LookUpKeys, LookUps
 from gateway.services.ways import PHONE
 
 log = structlog.get_logger()
@@ -93,16 +93,16 @@ class IdentityService:
         Raises:
             NotInvited: he has no account, and the operator lets nobody make one.
         """
-        look_up = await self._look_ups.of(proven.space, proven.subject)
+        keys = await self._look_ups.keys()
         while True:
             async with self._catalog.read() as connection:
-                found = await catalog.find_identity(connection, look_up.all)
+                found = await catalog.find_identity(connection, keys.all(proven.space, proven.subject))
                 user = None if found is None else await get_user(connection, found.user_id)
             if user is not None and user.is_active:
                 return user, False
             if not self._is_open:
                 raise NotInvited("there is no account for this, and new ones are not made here")
-            made = await self._made(proven, look_up)
+            made = await self._made(proven, keys)
             if made is not None:
                 log.info("user.signed_up", user=made.id, space=proven.space)
                 return made, True
@@ -115,14 +115,14 @@ class IdentityService:
             IdentityTaken: it is another account's.
             NotFound: he was erased meanwhile.
         """
-        look_up = await self._look_ups.of(proven.space, proven.subject)
-        identity = await self._sealed(user.id, user.key_slot, proven, look_up)
+        keys = await self._look_ups.keys()
+        identity = await self._sealed(user.id, user.key_slot, proven, keys)
         async with self._catalog.write() as connection:
             if not await lock_active_user(connection, user.id):
                 raise NotFound("there is no such user")
-            found = await catalog.find_identity(connection, look_up.all)
+            found = await catalog.find_identity(connection, keys.all(proven.space, proven.subject))
             if found is None and not await catalog.insert_identity(connection, identity):
-                found = await catalog.find_identity(connection, look_up.all)
+                found = await catalog.find_identity(connection, keys.all(proven.space, proven.subject))
         if found is not None and found.user_id != user.id:
             raise IdentityTaken("this belongs to another account; sign in to that one to erase it first")
         return await self._view(user.key_slot, identity if found is None else found)
@@ -166,14 +166,14 @@ class IdentityService:
         read = msgspec.json.decode(kept, type=_Kept)
         return Proven(space=identity.kind, subject=read.subject, label=read.label)
 
-    async def _made(self, proven: Proven, look_up: LookUp) -> User | None:
+    async def _made(self, proven: Proven, keys: LookUpKeys) -> User | None:
         """
         Make an account with this identity; None if somebody was quicker.
         """
         email = proven.label if "@" in proven.label else None
         phone = proven.subject if proven.space == PHONE else None
         user = await self._accounts.prepared(Personal(name="", phone=phone, email=email))
-        identity = await self._sealed(user.id, user.key_slot, proven, look_up)
+        identity = await self._sealed(user.id, user.key_slot, proven, keys)
         try:
             async with self._catalog.write() as connection:
                 await insert_user(connection, user)
@@ -184,15 +184,15 @@ class IdentityService:
             return None
         return user
 
-    async def _sealed(self, user_id: UserId, slot: KeySlot, proven: Proven, look_up: LookUp) -> Identity:
+    async def _sealed(self, user_id: UserId, slot: KeySlot, proven: Proven, keys: LookUpKeys) -> Identity:
         identity_id = str(uuid.uuid4())
         kept = msgspec.json.encode(_Kept(subject=proven.subject, label=proven.label))
         return Identity(
             id=identity_id,
             user_id=user_id,
             kind=proven.space,
-            look_up=look_up.current,
-            generation=look_up.generation,
+            look_up=keys.current(proven.space, proven.subject),
+            generation=keys.generation,
             sealed=seal_record(await self._key(slot), kept, _data(user_id, slot, identity_id)),
             created_at=self._clock.now_ms(),
         )

@@ -1,12 +1,13 @@
 """
 Finding people by what they prove, without keeping it: HMAC-SHA256 under a look-up key.
 
-Numbers are few enough to be tried out by whoever has the key. So the key is a leaf of the service's own slot, and it is
-replaced and shredded after an account was erased: an old catalog tells no more who had one (KEYS in ``docs/DELETION.md``).
+Numbers are few enough to be tried out by whoever has that key, a leaf of the service's own slot. So it is numbered: a newer
+one can take its place, and the one before can be shredded once everybody is found by the newer one. Nothing does that yet.
 """
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -17,82 +18,56 @@ from gateway.database import Database
 from gateway.keyring import Keyring
 from gateway.keyring.errors import LeafShredded
 
-GENERATION_MARKER: Final = "look-up-key"
+_REPLACED: Final = "look-up-key"
 """In the catalog: how often the look-up key was replaced."""
 
 
-class LookUp:
+class LookUpKeys:
     """
-    What something is found by: under the key of now, and, while that is being replaced, under the one before.
+    The look-up key of now, and, while that is being replaced, the one before.
     """
 
-    def __init__(self, hashes: dict[int, bytes]) -> None:
-        self._hashes = hashes
+    def __init__(self, keys: Mapping[int, Secret]) -> None:
+        self._keys = keys
+        self.generation = max(keys)
+        """The number of the key of now."""
 
-    @property
-    def generation(self) -> int:
+    def current(self, space: str, subject: str) -> bytes:
         """
-        The number of the look-up key of now.
+        Return what a new row about *subject* of *space* is found by.
         """
-        return max(self._hashes)
+        return _hash(self._keys[self.generation], space, subject)
 
-    @property
-    def current(self) -> bytes:
+    def all(self, space: str, subject: str) -> list[bytes]:
         """
-        What new rows are found by.
+        Return all that a row about *subject* of *space* may be found by.
         """
-        return self._hashes[self.generation]
-
-    @property
-    def all(self) -> list[bytes]:
-        """
-        What it may be found by.
-        """
-        return list(self._hashes.values())
+        return [_hash(key, space, subject) for key in self._keys.values()]
 
 
 class LookUps:
     """
-    Makes look-ups.
+    Gives the look-up keys.
     """
 
     def __init__(self, catalog_db: Database, keyring: Keyring) -> None:
         self._catalog = catalog_db
         self._keyring = keyring
 
-    async def of(self, space: str, subject: str) -> LookUp:
+    async def keys(self) -> LookUpKeys:
         """
-        Return what *subject* is found by within *space*.
-        """
-        generation = await self.generation()
-        hashes = {generation: _hash(await self.key(generation), space, subject)}
-        if generation > 1:
-            with suppress(LeafShredded):
-                hashes[generation - 1] = _hash(await self.key(generation - 1), space, subject)
-        return LookUp(hashes)
-
-    async def generation(self) -> int:
-        """
-        Return the number of the look-up key of now, from 1.
+        Return the keys that are in use now.
         """
         async with self._catalog.read() as connection:
-            return 1 + await read_marker(connection, GENERATION_MARKER)
+            generation = 1 + await read_marker(connection, _REPLACED)
+        keys = {generation: await self._key(generation)}
+        if generation > 1:
+            with suppress(LeafShredded):
+                keys[generation - 1] = await self._key(generation - 1)
+        return LookUpKeys(keys)
 
-    async def key(self, generation: int) -> Secret:
-        """
-        Return the look-up key of that number.
-
-        Raises:
-            LeafShredded: it was replaced.
-        """
-        return subkey(await self._keyring.service_key(purpose_of(generation)), "look-up")
-
-
-def purpose_of(generation: int) -> str:
-    """
-    Return what the keyring knows a look-up key by.
-    """
-    return f"look-up-{generation}"
+    async def _key(self, generation: int) -> Secret:
+        return subkey(await self._keyring.service_key(f"look-up-{generation}"), "look-up")
 
 
 def _hash(key: Secret, space: str, subject: str) -> bytes:

@@ -16,6 +16,7 @@ from gateway.catalog import placements as placed
 from gateway.catalog import uploads as spooled
 from gateway.catalog.links import get_link
 from gateway.catalog.placements import PlaceEnd, Placement
+from gateway.catalog.recordings import mark_purged
 from gateway.database import Connection, Database
 from gateway.keyring import PurgeState
 from gateway.services.blobs import ref_of
@@ -65,6 +66,27 @@ class PurgeService:
         async with self._catalog.write() as connection:
             await spooled.delete_pieces(connection, recording_id)
         await self._spool.remove_all_of(recording_id)
+        if unfinished is not None:
+            raise unfinished
+
+    async def remove_blobs_of_all(self, recording_ids: Collection[RecordingId]) -> None:
+        """
+        Do `remove_blobs` for each of these tombstones, and note of which nothing is left.
+
+        Raises:
+            BackendError: a place asks for another attempt; those that it did not concern are done.
+        """
+        unfinished: BackendError | None = None
+        purged = []
+        for recording_id in recording_ids:
+            try:
+                await self.remove_blobs(recording_id)
+            except BackendError as error:
+                unfinished = error
+            else:
+                purged.append(recording_id)
+        async with self._catalog.write() as connection:
+            await mark_purged(connection, purged, at=self._clock.now_ms())
         if unfinished is not None:
             raise unfinished
 

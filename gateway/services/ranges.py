@@ -12,11 +12,9 @@ from typing import Final
 
 import structlog
 
-from gateway.api import BackendError
 from gateway.base.clock import Clock
-from gateway.base.ids import RecordingId
 from gateway.catalog import expiries as catalog
-from gateway.catalog import recordings, users
+from gateway.catalog import users
 from gateway.catalog.expiries import Expiry, Overdue, ranges_of
 from gateway.catalog.holds import active_holds
 from gateway.catalog.jobs import enqueue_job, enqueue_jobs
@@ -170,7 +168,7 @@ class RangeErasure:
                     left = await catalog.unpurged_in(connection, expiry, limit=_PURGED_TOGETHER)
                 if not left:
                     break
-                await self._remove_all(left)
+                await self._purging.remove_blobs_of_all(left)
             async with self._catalog.read() as connection:
                 ids = await catalog.recordings_in(connection, expiry)
             for first in range(0, len(ids), _PURGED_TOGETHER):
@@ -182,21 +180,6 @@ class RangeErasure:
                 await self._keyring.record_purge(expiry.id, [states[name] for name in sorted(states)])
             async with self._catalog.write() as connection:
                 await catalog.mark_expiry_purged(connection, expiry, at=self._clock.now_ms())
-
-    async def _remove_all(self, left: Sequence[RecordingId]) -> None:
-        unfinished: BackendError | None = None
-        purged = []
-        for recording_id in left:
-            try:
-                await self._purging.remove_blobs(recording_id)
-            except BackendError as error:
-                unfinished = error
-            else:
-                purged.append(recording_id)
-        async with self._catalog.write() as connection:
-            await recordings.mark_purged(connection, purged, at=self._clock.now_ms())
-        if unfinished is not None:
-            raise unfinished
 
     async def _get(self, expiry_id: str) -> list[Expiry]:
         async with self._catalog.read() as connection:

@@ -103,8 +103,9 @@ class SignInLimits:
         await self._count(wanted, "too much was tried from this address")
 
     async def _count(self, wanted: Sequence[tuple[str, str, int, int]], what: str) -> None:
+        keys = await self._look_ups.keys()
         tallies = [
-            Tally((await self._look_ups.of(f"tally-{name}", subject)).current, most, window_s * 1000)
+            Tally(keys.current(f"tally-{name}", subject), most, window_s * 1000)
             for name, subject, most, window_s in wanted
             if window_s > 0
         ]

@@ -84,12 +84,18 @@ class Ways:
                 raise ConfigurationError(f"setting sign_in.kinds.{name}: {error}") from error
         return cls(ways)
 
+    def titles(self) -> dict[str, str]:
+        """
+        Return what people call the ways, by their spaces.
+        """
+        return {way.space: way.title for way in self}
+
     def __iter__(self) -> Iterator[Way]:
         return iter(self._ways.values())
 
-    def by_code(self, space: str) -> tuple[Way, CodeProvider]:
+    def codes(self, space: str) -> CodeProvider:
         """
-        Return the way that sends codes to subjects of *space*.
+        Return what sends codes to subjects of *space*.
 
         Raises:
             NotFound: there is none here.
@@ -97,11 +103,11 @@ class Ways:
         way = self._ways.get(space)
         if way is None or way.codes is None:
             raise NotFound("there is no such way of signing in by a code here")
-        return way, way.codes
+        return way.codes
 
-    def by_consent(self, space: str) -> tuple[Way, OpenIdProfile]:
+    def profile(self, space: str) -> OpenIdProfile:
         """
-        Return the way through the provider of *space*.
+        Return the facts about the provider of *space*.
 
         Raises:
             NotFound: there is none here.
@@ -109,4 +115,4 @@ class Ways:
         way = self._ways.get(space)
         if way is None or way.profile is None:
             raise NotFound("there is no such provider to sign in with here")
-        return way, way.profile
+        return way.profile

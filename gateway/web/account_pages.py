@@ -156,7 +156,7 @@ class AccountPages:
             identities=await people.identities.list_of(session.user),
             devices=await people.devices.list_of(session.user),
             this=await people.devices.device_of(session.token.reveal().decode()),
-            ways={way.space: way.title for way in people.ways},
+            ways=people.ways.titles(),
             created_at=session.user.created_at,
         )
 

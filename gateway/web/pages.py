@@ -14,9 +14,9 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from gateway.base.errors import GatewayError
+from gateway.http.callbacks import CALLBACK_PAGE, CallbackPage
 from gateway.http.context import context_of
 from gateway.http.health import check
-from gateway.http.links import CALLBACK_PAGE, CallbackPage
 from gateway.http.problems import status_of
 from gateway.http.routes import DESCRIPTION, Description
 from gateway.services.errors import NotFound

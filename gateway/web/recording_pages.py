@@ -14,7 +14,7 @@ from gateway.base.ids import RecordingId
 from gateway.http.authentication import Session
 from gateway.http.context import context_of, path_id
 from gateway.services.details import KNOWN_FIELDS
-from gateway.services.errors import EditConflict, InvalidField, NotFound, Refused
+from gateway.services.errors import EditConflict, Held, InvalidField, NotFound, Refused
 from gateway.services.recordings import Filter, Recording
 from gateway.web.forms import Form, own_form, signed_in
 from gateway.web.rendering import Renderer, see_other
@@ -108,7 +108,8 @@ class RecordingPages:
             told=told,
             is_filtered=any(told.values()),
             is_first="cursor" not in request.query,
-            deleted=request.query.get("deleted", ""),
+            deleted=_count(request, "deleted"),
+            held=_count(request, "held"),
         )
 
     async def show_one(self, request: web.Request, session: Session) -> web.StreamResponse:
@@ -153,6 +154,7 @@ class RecordingPages:
             return self._renderer.page("delete.html", session=session, entries=entries, most=_MOST_AT_ONCE)
         context = context_of(request)
         gone: list[RecordingId] = []
+        held = 0
         for recording_id in ids:
             try:
                 await context.erasure.erase_recording(
@@ -160,10 +162,13 @@ class RecordingPages:
                 )
             except NotFound:
                 continue
+            except Held:
+                held += 1
+                continue
             gone.append(recording_id)
-        if len(gone) == 1:
+        if len(gone) == len(ids) == 1:
             return see_other(f"/receipts/{gone[0]}")
-        return see_other(str(URL("/recordings").with_query(deleted=str(len(gone)))))
+        return see_other(str(URL("/recordings").with_query(deleted=str(len(gone)), held=str(held))))
 
     async def show_receipt(self, request: web.Request, session: Session) -> web.StreamResponse:
         """
@@ -177,7 +182,7 @@ class RecordingPages:
     ) -> web.StreamResponse:
         context = context_of(request)
         recording_id = path_id(request, "recording")
-        recording = await context.recordings.get(session.user, recording_id)
+        recording = await context.recordings.look(session.user, recording_id)
         copies = await context.recordings.placements_of(session.user, recording_id)
         titles = {view.row.id: view.title for view in await context.links.all_of(session.user.id)}
         return self._renderer.page(
@@ -190,6 +195,11 @@ class RecordingPages:
             copies=[(titles.get(copy.backend, "This service"), copy.state) for copy in copies],
             is_saved="saved" in request.query,
         )
+
+
+def _count(request: web.Request, name: str) -> int:
+    text = request.query.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 9 else 0
 
 
 def _filter(told: dict[str, str]) -> Filter:

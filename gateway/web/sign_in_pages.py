@@ -11,7 +11,7 @@ from gateway.http.authentication import Session, session_of
 from gateway.http.context import context_of
 from gateway.http.origins import origin_of
 from gateway.http.problems import status_of
-from gateway.http.sessions import BINDING_COOKIE, bind_browser, forget_session, sign_in_browser
+from gateway.http.sessions import BINDING_COOKIE, bind_browser, forget_session, new_binding, sign_in_browser
 from gateway.services.errors import Refused, SignInGone, WrongCode
 from gateway.services.returns import check_return
 from gateway.services.ways import PHONE
@@ -104,8 +104,7 @@ class SignInPages:
             browser=request.cookies[BINDING_COOKIE],
             is_remembered=form.is_ticked("remember"),
         )
-        found, _ = context_of(request).people.ways.by_consent(way)
-        return self._renderer.onward(consent.authorize_url, found.title)
+        return self._renderer.onward(consent.authorize_url, context_of(request).people.ways.titles()[way])
 
     async def sign_out(self, request: web.Request, session: Session) -> web.StreamResponse:
         """
@@ -166,16 +165,12 @@ class SignInPages:
         Return a page for somebody who is not known yet, with the cookie that binds what he sends to this browser.
         """
         status = 200 if error is None else status_of(error)
-        binding = request.cookies.get(BINDING_COOKIE)
-        fresh = web.Response()
-        if binding is None:
-            lifetime_s = context_of(request).settings.sign_in.attempt_lifetime_s
-            binding = bind_browser(fresh, lifetime_s=lifetime_s)
+        binding = request.cookies.get(BINDING_COOKIE) or new_binding()
         page = self._renderer.page(
             template, status=status, error=error, csrf=stranger_token(binding), **values
         )
-        for name, morsel in fresh.cookies.items():
-            page.cookies[name] = morsel
+        if BINDING_COOKIE not in request.cookies:
+            bind_browser(page, binding, lifetime_s=context_of(request).settings.sign_in.attempt_lifetime_s)
         return page
 
 

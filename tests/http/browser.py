@@ -114,7 +114,7 @@ class Browser:
         return await self.send("/sign-in/proof", code=self.read_code())
 
     def read_code(self) -> str:
-        _, provider = self.served.gateway.context.people.ways.by_code("phone")
+        provider = self.served.gateway.context.people.ways.codes("phone")
         waiting: dict[str, tuple[str, int]] = provider._waiting  # type: ignore[attr-defined]
         return waiting[next(reversed(waiting))][0]
 

@@ -56,7 +56,7 @@ class Newcomer:
         """
         Return the code that was sent last.
         """
-        _, provider = self.served.gateway.context.people.ways.by_code("phone")
+        provider = self.served.gateway.context.people.ways.codes("phone")
         waiting: dict[str, tuple[str, int]] = provider._waiting  # type: ignore[attr-defined]
         return waiting[next(reversed(waiting))][0]
 

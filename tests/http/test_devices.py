@@ -3,17 +3,14 @@ Tokens of a device: short-lived ones, refresh tokens that count once, and signin
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import DatabaseUrls
 from tests.http.newcomer import OTHER_NUMBER, Newcomer
 from tests.http.phone import speech
 from tests.support.clock import FakeClock
-from tests.support.gateway import Served, serving
+from tests.support.gateway import Served
 
 LIMITS = {
     "access_lifetime_s": 900,
@@ -26,21 +23,8 @@ DAY = 86400
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-async def served(tmp_path: Path, clock: FakeClock, database_urls: DatabaseUrls) -> AsyncIterator[Served]:
-    async with serving(
-        tmp_path / "data",
-        catalog_url=database_urls.catalog,
-        keys_url=database_urls.keys,
-        clock=clock,
-        with_workers=False,
-        sign_in=LIMITS,
-    ) as gateway:
-        yield gateway
+def sections() -> dict[str, dict[str, Any]]:
+    return {"sign_in": LIMITS}
 
 
 @pytest.fixture

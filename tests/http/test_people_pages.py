@@ -3,12 +3,15 @@ What people do on the pages, and what other sites cannot do for them.
 """
 
 import re
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from yarl import URL
 
+from gateway.base.ids import RecordingId
+from gateway.services.holds import Cause
 from tests.http.browser import Browser
 from tests.http.newcomer import NUMBER, OTHER_NUMBER, Newcomer, wrong
 from tests.http.phone import Phone, speech
@@ -286,6 +289,24 @@ async def test_several_are_deleted_at_once(browser: Browser, app: Phone) -> None
 
     assert "2 recordings are gone for good" in page.text
     assert ["Caller 2"] == re.findall(r"Caller \d", page.text)
+
+
+async def test_what_is_held_stays_and_the_others_go(browser: Browser, app: Phone, served: Served) -> None:
+    recordings = [await recorded(app, f"Caller {number}") for number in range(3)]
+    held = RecordingId(uuid.UUID(recordings[0]))
+    cause = Cause(reason="case 12 of the court", placed_by="ops")
+    await served.gateway.holds.place(app.user_id, cause, recording_id=held, tells_user=True)
+    await browser.sign_in()
+    assert "A legal hold keeps this recording" in (await browser.go(f"/recordings/{recordings[0]}")).text
+    csrf = dict(browser.page.form("/sign-out").fields)["csrf"]
+
+    page = await browser.post(
+        "/recordings/delete", ("csrf", csrf), ("sure", "1"), *(("id", one) for one in recordings)
+    )
+
+    assert "2 recordings are gone for good" in page.text
+    assert "One recording could not be deleted" in page.text
+    assert ["Caller 0"] == re.findall(r"Caller \d", page.text)
 
 
 async def test_a_strangers_recordings_are_not_there(browser: Browser, app: Phone) -> None:

@@ -3,14 +3,13 @@ Signing in with a number: what counts, what does not, and what a stranger learns
 """
 
 import asyncio
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
-from tests.conftest import DatabaseUrls
 from tests.http.newcomer import NUMBER, OTHER_NUMBER, Newcomer, wrong
 from tests.http.phone import speech
 from tests.support.clock import FakeClock
@@ -28,21 +27,8 @@ LIMITS = {
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-async def served(tmp_path: Path, clock: FakeClock, database_urls: DatabaseUrls) -> AsyncIterator[Served]:
-    async with serving(
-        tmp_path / "data",
-        catalog_url=database_urls.catalog,
-        keys_url=database_urls.keys,
-        clock=clock,
-        with_workers=False,
-        sign_in=LIMITS,
-    ) as gateway:
-        yield gateway
+def sections() -> dict[str, dict[str, Any]]:
+    return {"sign_in": LIMITS}
 
 
 @pytest.fixture

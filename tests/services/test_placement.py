@@ -170,6 +170,8 @@ async def test_a_lost_answer_of_a_put_is_found_out(embedded: Served) -> None:
     await make_due(embedded)
     await embedded.placed()
 
+    # The second is answered that the key is taken, and finds what the first brought.
+    assert 2 == home.puts
     assert {} == await jobs_of(embedded, recording)
     assert await is_at_home(embedded, phone, recording)
 
