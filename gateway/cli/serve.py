@@ -41,9 +41,11 @@ async def _serve(settings: Settings) -> None:
     async with open_gateway(settings) as gateway:
         runner, address = await start_serving(gateway.web_app(SystemClock()), settings)
         try:
-            say(f"Listening on {address} (documentation at {address}/docs)")
+            say(
+                f"Listening on {address} (people sign in at {address}/sign-in; documentation at {address}/docs)"
+            )
             say(f"Data lies in {settings.data_dir}")
-            say("Make a first user, and a token for the phone app:")
+            say("To make a user and a token by hand:")
             say(f"    gateway user add --data-dir {settings.data_dir} --name NAME")
             say(f"    gateway token new --data-dir {settings.data_dir} USER-ID")
             await stopping.wait()
