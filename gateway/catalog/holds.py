@@ -10,6 +10,7 @@ from typing import Final, Self
 from sqlalchemy import BigInteger, ColumnElement, Row, bindparam, delete, exists, or_, select, update
 
 from gateway.base.ids import RecordingId, UserId
+from gateway.catalog.recordings import RecordingRow
 from gateway.catalog.tables import holds, recordings
 from gateway.database import Connection
 
@@ -95,6 +96,21 @@ async def active_holds(connection: Connection, user_ids: Collection[UserId], *, 
     return [Hold.from_row(row) for row in rows]
 
 
+async def lock_with_holds(
+    connection: Connection, recording_ids: Collection[RecordingId], *, at: int
+) -> dict[RecordingId, tuple[RecordingRow, bool]]:
+    """
+    Return those of the recordings, or their tombstones, that there are, each with whether it is held; locked.
+
+    Whoever erases asks this after `users.share_users`, in the same transaction: then no hold comes in between.
+    """
+    values = {"ids": [str(recording_id) for recording_id in recording_ids], "time": at}
+    rows = [
+        (RecordingRow.from_row(row), row.is_held) for row in await connection.execute(_WITH_HOLDS, values)
+    ]
+    return {recording.id: (recording, bool(held)) for recording, held in rows}
+
+
 async def list_holds(connection: Connection) -> list[Hold]:
     """
     Return every hold, lifted and ended ones too, oldest first.
@@ -129,3 +145,12 @@ def is_held(at: ColumnElement[int]) -> ColumnElement[bool]:
         or_(holds.c.recording_id.is_(None), holds.c.recording_id == recordings.c.id),
         _is_active(at),
     )
+
+
+_WITH_HOLDS: Final = (
+    select(recordings, is_held(bindparam("time", type_=BigInteger)).label("is_held"))
+    .where(recordings.c.id.in_(bindparam("ids", expanding=True)))
+    # In one order, or two that lock several would wait for each other.
+    .order_by(recordings.c.id)
+    .with_for_update(of=recordings)
+)

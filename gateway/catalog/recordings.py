@@ -105,22 +105,16 @@ async def get_recording(connection: Connection, recording_id: RecordingId) -> Re
 
 # Made once: a statement remembers what it was compiled to.
 _RECORDINGS: Final = select(recordings).where(recordings.c.id.in_(bindparam("ids", expanding=True)))
-# In one order, or two that lock several would wait for each other.
-_LOCKED_RECORDINGS: Final = _RECORDINGS.order_by(recordings.c.id).with_for_update()
 
 
 async def get_recordings(
-    connection: Connection, recording_ids: Collection[RecordingId], *, lock: bool = False
+    connection: Connection, recording_ids: Collection[RecordingId]
 ) -> dict[RecordingId, RecordingRow]:
     """
     Return those of the recordings, or their tombstones, that there are.
-
-    Args:
-        lock: hold their rows until the transaction ends.
     """
     ids = {"ids": [str(wanted) for wanted in recording_ids]}
-    query = _LOCKED_RECORDINGS if lock else _RECORDINGS
-    rows = [RecordingRow.from_row(row) for row in await connection.execute(query, ids)]
+    rows = [RecordingRow.from_row(row) for row in await connection.execute(_RECORDINGS, ids)]
     return {row.id: row for row in rows}
 
 

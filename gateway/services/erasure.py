@@ -148,15 +148,18 @@ class ErasureService:
         held: dict[RecordingId, Hold] = {}
         async with self._catalog.write() as connection:
             await users.share_users(connection, {user_id for user_id, _ in asked})
-            found = await recordings.get_recordings(connection, ids, lock=True)
+            locked = await holds.lock_with_holds(connection, ids, at=now)
+            found = {recording_id: recording for recording_id, (recording, _) in locked.items()}
             wanted = [
                 recording_id for user_id, recording_id in asked if _is_of(user_id, found.get(recording_id))
             ]
             live = {recording_id for recording_id in wanted if found[recording_id].is_live}
-            if live:
-                owners = {found[recording_id].user_id for recording_id in live}
+            kept = {recording_id for recording_id in live if locked[recording_id][1]}
+            if kept:
+                owners = {found[recording_id].user_id for recording_id in kept}
                 placed = await holds.active_holds(connection, owners, at=now)
-                held = {one: hold for one in live for hold in placed if _is_held(found[one], hold)}
+                held = {one: hold for one in kept for hold in placed if _is_held(found[one], hold)}
+                # One that was lifted just now keeps nothing.
                 live -= held.keys()
             if live:
                 await recordings.bury_recordings(connection, live, at=now)

@@ -45,8 +45,7 @@ async def test_a_delete(served: Served, phone: Phone, monkeypatch: pytest.Monkey
     await served.placed()
     meter = Meter(served, monkeypatch)
     counts = await cost(meter, lambda: phone.erase(recording))
-    # One of them is the look whether a legal hold keeps it.
-    assert counts.pop("statements") <= 34
+    assert counts.pop("statements") <= 33
     assert counts.pop("begins") <= 12
     assert counts.pop("hand-overs") <= 3
     # The tombstone, the tree without the key, the receipt; and the root put, and the old one overwritten.
