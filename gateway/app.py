@@ -53,7 +53,6 @@ from gateway.services.retention import RetentionService
 from gateway.services.routing import RoutingService
 from gateway.services.sending import Senders
 from gateway.services.sign_in_expiry import SignInExpiry
-from gateway.services.unused_accounts import UnusedAccounts
 from gateway.services.uploads import UploadService
 from gateway.services.views import RecordingViews
 from gateway.services.whole_uploads import WholeUploads
@@ -195,7 +194,6 @@ async def open_gateway(
             database_now=catalog.now_ms
             if isinstance(clock, SystemClock) and catalog.dialect == "postgresql"
             else None,
-            after_sweep=UnusedAccounts(catalog, erasure, clock, settings.retention).erase,
             on_expired=metrics.expired.inc,
             on_stopped=metrics.retention_stopped.set,
         )

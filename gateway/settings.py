@@ -313,9 +313,6 @@ class Retention(Section, frozen=True):
     """With more recordings due than this a sweep waits for an operator; 0 is no limit."""
     batch: Positive = 20_000
     """Recordings that become tombstones in one transaction."""
-    accounts_unused_days: Positive = 730
-    erase_unused_accounts: bool = False
-    """Erases accounts that nobody has used for so long. Nobody is told beforehand, so it is off by default."""
 
 
 class Plugins(Section, frozen=True):

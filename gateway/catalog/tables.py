@@ -35,7 +35,6 @@ users = Table(
     Column("personal", LargeBinary),  # name, phone, e-mail: sealed under the user's own leaf
     # The day on which he, or a program of his, last did something here: when it began, so it tells no hour.
     Column("used_at", BigInteger),
-    Index("users_by_use", "state", "used_at"),
 )
 
 identities = Table(

@@ -97,25 +97,11 @@ def day_of(at: int) -> int:
     return at - at % _DAY_MS
 
 
-async def note_use(connection: Connection, user_ids: Collection[UserId], *, day: int) -> None:
+async def note_use(connection: Connection, user_id: UserId, *, day: int) -> None:
     """
-    Note that these users were here on *day*; a later day that is noted already stays.
+    Note that the user was here on *day*; a later day that is noted already stays.
     """
-    # In one order, or two that note several would wait for each other.
-    await connection.execute(_USED, [{"user_id": user_id, "day": day} for user_id in sorted(user_ids)])
-
-
-async def unused_since(connection: Connection, before: int, *, after: UserId, limit: int) -> list[UserId]:
-    """
-    Return active users who were last here before *before*, Unix ms, in the order of ids, those behind *after*.
-    """
-    query = (
-        select(users.c.id)
-        .where(users.c.state == "active", users.c.used_at < before, users.c.id > after)
-        .order_by(users.c.id)
-        .limit(limit)
-    )
-    return [UserId(user_id) for user_id in (await connection.execute(query)).scalars()]
+    await connection.execute(_USED, {"user_id": user_id, "day": day})
 
 
 async def get_user(connection: Connection, user_id: UserId) -> User | None:

@@ -222,7 +222,7 @@ class AccountService:
             return
         try:
             async with self._catalog.write() as connection:
-                await catalog.note_use(connection, {user.id}, day=today)
+                await catalog.note_use(connection, user.id, day=today)
         except DatabaseUnavailable as error:
             # Reading may go on where nothing can be written; the next request notes it.
             log.warning("users.use_not_noted", user=user.id, error=str(error))

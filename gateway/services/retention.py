@@ -72,7 +72,6 @@ class RetentionService:
     Decides when to sweep, and sweeps.
 
     *database_now* tells the time of a database that has a clock of its own.
-    *after_sweep* is whatever else may be done at a time that is believed.
     """
 
     def __init__(
@@ -84,7 +83,6 @@ class RetentionService:
         limits: Limits,
         *,
         database_now: Callable[[], Awaitable[int]] | None = None,
-        after_sweep: Callable[[], Awaitable[object]] | None = None,
         on_expired: Callable[[int], None] = lambda count: None,
         on_stopped: Callable[[bool], None] = lambda is_stopped: None,
     ) -> None:
@@ -94,7 +92,6 @@ class RetentionService:
         self._bell = bell
         self._limits = limits
         self._database_now = database_now
-        self._after_sweep = after_sweep
         self._on_expired = on_expired
         self._on_stopped = on_stopped
         self._step_ms = limits.max_clock_step_s * 1000
@@ -130,8 +127,6 @@ class RetentionService:
             await self._ranges.shred(buried.expiries)
             self._bell.ring()
             since = buried.oldest_at
-        if self._after_sweep is not None:
-            await self._after_sweep()
         async with self._catalog.write() as connection:
             await move_marker(connection, _SWEPT, self._clock.now_ms())
             if go.stop is not None:

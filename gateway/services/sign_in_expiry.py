@@ -17,7 +17,7 @@ class SignInExpiry:
     """
     Removes attempts that nobody may finish any more, counts whose time is over, and devices that are signed out.
 
-    What ended is remembered for as long as used refresh tokens are, so that its user can be told why.
+    What ended is remembered for as long as used refresh tokens are: then nobody brings one of its tokens any more.
     """
 
     def __init__(self, catalog_db: Database, clock: Clock, limits: Limits) -> None:

@@ -12,7 +12,6 @@ down_revision = "0006"
 def upgrade() -> None:
     # Whoever was never seen counts as used on the day he came.
     op.execute("UPDATE users SET used_at = created_at - created_at % 86400000 WHERE used_at IS NULL")
-    op.create_index("users_by_use", "users", ["state", "used_at"])
     op.add_column("recordings", sa.Column("expiry_id", sa.Text))
     is_live = sa.text("state = 'live'")
     op.create_index(
