@@ -287,7 +287,8 @@ class Jobs(Section, frozen=True):
     Durable work.
     """
 
-    workers: Positive = 4
+    workers: Positive = 64
+    """How many jobs go on at once; what they ask and note at the same time shares transactions."""
     copy_workers: Positive = 8
     """How many copies, moves and checks go on at once."""
     lease_s: Positive = 60
