@@ -17,8 +17,8 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +38,7 @@ from gateway.backends.local.files import FILE_MODE, INCOMING, IncomingFile
 MARKER: Final = ".recording-gateway-blobs"
 
 _FOLDER_MODE: Final = 0o700
-_FANOUT: Final = [f"{prefix:02x}" for prefix in range(256)]
+_FANOUT: Final = frozenset(f"{prefix:02x}" for prefix in range(256))
 _INCOMING_NAME: Final = re.compile(r"(?:[0-9a-f]{64}|probe)\.[0-9a-f]{16}(?:\.linked)?", re.ASCII)
 
 # What `link` answers when it cannot link this file, although its bytes might still be copied.
@@ -189,24 +189,22 @@ class BlobFolder:
         Return the first-level folders that there are, having swept up first.
         """
         self._sweep()
-        return [outer for outer in _FANOUT if self._is_folder(outer)]
+        with _listed(".", self._fd) as (_, entries):
+            return sorted(
+                entry.name
+                for entry in entries
+                if entry.name in _FANOUT and entry.is_dir(follow_symlinks=False)
+            )
 
     def blobs_in(self, outer: str) -> list[BlobStat]:
         """
         Return the blobs below one first-level folder, passing over whatever else lies there.
         """
         found: list[BlobStat] = []
-        for inner in _FANOUT:
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            try:
-                fd = os.open(f"{outer}/{inner}", flags, dir_fd=self._fd)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            try:
-                with os.scandir(fd) as entries:
-                    found.extend(_blobs_among(entries, outer + inner))
-            finally:
-                os.close(fd)
+        with _listed(outer, self._fd) as (folder, entries):
+            for inner in sorted(entry.name for entry in entries if entry.name in _FANOUT):
+                with _listed(inner, folder) as (_, blobs):
+                    found.extend(_blobs_among(blobs, outer + inner))
         return found
 
     def quota(self) -> Quota | None:
@@ -362,12 +360,6 @@ class BlobFolder:
         if os.fstat(self._fd).st_nlink == 0:
             raise Misconfigured(f"The blob folder {self.root} was removed while it was in use.")
 
-    def _is_folder(self, name: str) -> bool:
-        try:
-            return stat.S_ISDIR(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode)
-        except FileNotFoundError:
-            return False
-
     def _sync(self, folder: str) -> None:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._fd)
         try:
@@ -386,6 +378,24 @@ def _folder_of(key: BlobKey) -> str:
 
 def _place(key: BlobKey) -> str:
     return f"{_folder_of(key)}/{key}"
+
+
+@contextmanager
+def _listed(name: str, parent: int) -> Iterator[tuple[int, Iterable[os.DirEntry[str]]]]:
+    """
+    Open the folder *name* in *parent*, and give its descriptor and what is in it; what is gone, or no folder, is empty.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        fd = os.open(name, flags, dir_fd=parent)
+    except (FileNotFoundError, NotADirectoryError):
+        yield -1, ()
+        return
+    try:
+        with os.scandir(fd) as entries:
+            yield fd, entries
+    finally:
+        os.close(fd)
 
 
 def _blobs_among(entries: Iterable[os.DirEntry[str]], prefix: str) -> Iterable[BlobStat]:
