@@ -87,6 +87,14 @@ def without_gateway_settings() -> dict[str, str]:
     return {name: value for name, value in passed_environment().items() if not name.startswith("GATEWAY_")}
 
 
+@pytest.fixture
+def operator(tmp_path: Path) -> Shell:
+    """
+    A shell beside no daemon.
+    """
+    return Shell(tmp_path, without_gateway_settings(), tmp_path / "data")
+
+
 @pytest.fixture(scope="session")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     """

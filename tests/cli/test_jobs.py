@@ -1,8 +1,8 @@
-import asyncio
 import json
 from pathlib import Path
 
-from tests.support.gateway import Daemon, serving
+from tests.cli.conftest import Shell
+from tests.support.gateway import serving
 
 
 async def a_parked_job(data_dir: Path) -> str:
@@ -18,35 +18,28 @@ async def a_parked_job(data_dir: Path) -> str:
     return recording
 
 
-async def test_a_parked_job_is_shown_with_its_reason_and_can_be_tried_again(tmp_path: Path) -> None:
-    recording = await a_parked_job(tmp_path / "data")
-    daemon = Daemon(tmp_path / "data")
-    place = ["--data-dir", str(tmp_path / "data")]
+async def test_a_parked_job_is_shown_with_its_reason_and_can_be_tried_again(operator: Shell) -> None:
+    recording = await a_parked_job(operator.data_dir)
+    place = ["--data-dir", operator.data_dir]
 
-    listed = await asyncio.to_thread(daemon.command, "job", "list", "--json", *place)
-    (job,) = json.loads(listed.stdout)
+    (job,) = json.loads(operator.out("job", "list", "--json", *place))
     assert ("place", recording, "parked") == (job["kind"], job["subject_id"], job["state"])
     assert "missing" in job["last_error"]
 
-    retried = await asyncio.to_thread(daemon.command, "job", "retry", *place, job["id"])
+    retried = operator.run("job", "retry", *place, job["id"])
+    assert 0 == retried.returncode
     assert "1 job will be tried again" in retried.stderr
-    (job,) = json.loads((await asyncio.to_thread(daemon.command, "job", "list", "--json", *place)).stdout)
+    (job,) = json.loads(operator.out("job", "list", "--json", *place))
     assert ("ready", 0) == (job["state"], job["attempts"])
 
 
-async def test_retrying_a_job_that_is_not_set_aside_fails(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path / "data")
-    await a_parked_job(tmp_path / "data")
-    refused = await asyncio.to_thread(
-        lambda: daemon.command("job", "retry", "--data-dir", str(tmp_path / "data"), "nothing", check=False)
-    )
+async def test_retrying_a_job_that_is_not_set_aside_fails(operator: Shell) -> None:
+    await a_parked_job(operator.data_dir)
+    refused = operator.run("job", "retry", "--data-dir", operator.data_dir, "nothing")
     assert (1, "") == (refused.returncode, refused.stdout)
     assert "nothing" in refused.stderr
 
 
-async def test_retry_wants_one_job_or_all(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path / "data")
-    usage = await asyncio.to_thread(
-        lambda: daemon.command("job", "retry", "--data-dir", str(tmp_path / "data"), check=False)
-    )
+def test_retry_wants_one_job_or_all(operator: Shell) -> None:
+    usage = operator.run("job", "retry", "--data-dir", operator.data_dir)
     assert 2 == usage.returncode

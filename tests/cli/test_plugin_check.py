@@ -5,17 +5,14 @@
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from gateway.api import new_blob_key
-from gateway.settings import passed_environment
 from tests.backends.distributions import install
-from tests.cli.conftest import Shell, without_gateway_settings
+from tests.cli.conftest import Shell
 from tests.cli.terminals import run_at_a_terminal
-from tests.support.tree import ROOT
 from tests.support.waiting import until
 
 WRONG = """
@@ -53,28 +50,21 @@ def root(tmp_path: Path) -> Path:
 
 def command(tmp_path: Path, *arguments: str) -> list[str]:
     place = ["--settings", str(tmp_path / "place.toml"), "--data-dir", str(tmp_path / "data")]
-    return [sys.executable, "-m", "gateway", "plugin", "check", *arguments, *place]
+    return ["plugin", "check", *arguments, *place]
 
 
-def checked(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(tmp_path, *arguments),
-        cwd=ROOT,
-        env={**passed_environment(), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def checked(operator: Shell, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return operator.run(*command(operator.folder, *arguments), **environment)
 
 
 def blobs_in(root: Path) -> list[str]:
     return sorted(file.name for file in root.rglob("*") if file.is_file() and len(file.name) == 64)
 
 
-def test_a_place_that_others_use_keeps_every_promise_and_their_blobs(tmp_path: Path, root: Path) -> None:
+def test_a_place_that_others_use_keeps_every_promise_and_their_blobs(operator: Shell, root: Path) -> None:
     key = new_blob_key()
     put_by_another(root, key)
-    done = checked(tmp_path, "local", "--small", "--json")
+    done = checked(operator, "local", "--small", "--json")
     report = json.loads(done.stdout)
     assert (0, True, True, 1, 0) == (
         done.returncode,
@@ -111,38 +101,37 @@ def put_by_another(root: Path, key: str) -> None:
         ("LeavesItsProbeBehind", "a probe of a healthy place succeeds and leaves nothing"),
     ],
 )
-def test_a_promise_that_is_broken_is_told_in_words(tmp_path: Path, mutant: str, promise: str) -> None:
+def test_a_promise_that_is_broken_is_told_in_words(
+    operator: Shell, tmp_path: Path, mutant: str, promise: str
+) -> None:
     site = tmp_path / "site"
     site.mkdir()
     (tmp_path / "place.toml").touch()
     module = f"{mutant.lower()}_plugin"
     source = WRONG.replace("MUTANT", mutant)
     install(site, "gateway-wrong", {module: source}, plugins={"wrong": module})
-    done = checked(tmp_path, "wrong", PYTHONPATH=str(site))
+    done = checked(operator, "wrong", PYTHONPATH=str(site))
     assert 1 == done.returncode, done.stderr
     assert [promise] == [line[2:].split("  (")[0] for line in done.stdout.splitlines() if line[0] == "✗"]
     assert "1 broken" in done.stderr
 
 
 @pytest.mark.parametrize("times", [1, 2])
-async def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, root: Path, times: int) -> None:
-    with subprocess.Popen(
-        command(tmp_path, "local"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+async def test_ctrl_c_leaves_nothing_behind(operator: Shell, root: Path, times: int) -> None:
+    with operator.popen(*command(operator.folder, "local")) as process:
         await until(lambda: root.exists() and blobs_in(root) != [])
         for _ in range(times):
             process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
-    assert 1 == process.returncode, stdout + stderr
-    assert "ended early" in stderr
-    assert "Traceback" not in stderr
+    assert 1 == process.returncode, (stdout, stderr)
+    assert b"ended early" in stderr
+    assert b"Traceback" not in stderr
     assert [] == blobs_in(root)
 
 
-def test_a_person_sees_a_bar_and_a_report_without_pytests_words(tmp_path: Path, root: Path) -> None:
-    shell = Shell(tmp_path, without_gateway_settings(), tmp_path / "data")
-    arguments = command(tmp_path, "local", "--small")[3:]
-    status, stdout, shown = run_at_a_terminal(shell, *arguments)
+@pytest.mark.usefixtures("root")
+def test_a_person_sees_a_bar_and_a_report_without_pytests_words(operator: Shell) -> None:
+    status, stdout, shown = run_at_a_terminal(operator, *command(operator.folder, "local", "--small"))
     assert 0 == status
     assert "✓ deleting again succeeds" in stdout
     assert "━" in shown
@@ -160,17 +149,16 @@ def test_a_person_sees_a_bar_and_a_report_without_pytests_words(tmp_path: Path, 
     ],
 )
 def test_a_place_that_cannot_be_reached_is_told_and_nothing_is_run(
-    tmp_path: Path, kind: str, place: str, told: str
+    operator: Shell, tmp_path: Path, kind: str, place: str, told: str
 ) -> None:
     (tmp_path / "place.toml").write_text(place)
-    done = checked(tmp_path, kind)
+    done = checked(operator, kind)
     assert (1, "") == (done.returncode, done.stdout)
     assert told in done.stderr
 
 
-def test_the_home_is_checked_where_nothing_else_is_said(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    arguments = [sys.executable, "-m", "gateway", "plugin", "check", "local", "--small", "--data-dir"]
-    done = subprocess.run([*arguments, tmp_path / "data"], cwd=ROOT, capture_output=True, check=False)
+def test_the_home_is_checked_where_nothing_else_is_said(operator: Shell) -> None:
+    operator.data_dir.mkdir()
+    done = operator.run("plugin", "check", "local", "--small", "--data-dir", operator.data_dir)
     assert 0 == done.returncode, done.stderr
-    assert [] == blobs_in(tmp_path / "data" / "blobs")
+    assert [] == blobs_in(operator.data_dir / "blobs")

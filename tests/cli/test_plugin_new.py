@@ -10,18 +10,8 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import passed_environment
+from tests.cli.conftest import Shell, without_gateway_settings
 from tests.support.tree import ROOT
-
-
-def gateway(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", "plugin", *arguments],
-        cwd=ROOT,
-        env={**passed_environment(), **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +19,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     The folder of a new plugin.
     """
-    folder = tmp_path_factory.mktemp("new") / "cold-store"
-    done = gateway("new", "cold-store", "--folder", folder)
+    desk = tmp_path_factory.mktemp("new")
+    folder = desk / "cold-store"
+    shell = Shell(desk, without_gateway_settings(), desk / "data")
+    done = shell.run("plugin", "new", "cold-store", "--folder", folder)
     assert (0, f"{folder}\n") == (done.returncode, done.stdout), done.stderr
     return folder
 
@@ -66,18 +58,17 @@ def test_its_own_tests_pass_at_once(project: Path, site: Path) -> None:
     assert "skipped" not in done.stdout
 
 
-def test_the_gateway_finds_it(site: Path) -> None:
-    listed = json.loads(gateway("list", "--json", PYTHONPATH=str(site)).stdout)
+def test_the_gateway_finds_it(operator: Shell, site: Path) -> None:
+    listed = json.loads(operator.run("plugin", "list", "--json", PYTHONPATH=str(site)).stdout)
     (kind,) = [kind for kind in listed["kinds"] if kind["kind"] == "cold-store"]
     assert ("cold-store", "recording-gateway-cold-store") == (kind["plugin"], kind["distribution"])
 
 
-def test_it_keeps_every_promise_in_a_live_place(site: Path, tmp_path: Path) -> None:
+def test_it_keeps_every_promise_in_a_live_place(operator: Shell, site: Path, tmp_path: Path) -> None:
     (tmp_path / "blobs").mkdir()
     (tmp_path / "place.toml").write_text(f'root = "{tmp_path}/blobs"\n')
-    done = gateway(
-        "check", "cold-store", "--small", "--settings", tmp_path / "place.toml", PYTHONPATH=str(site)
-    )
+    place = ["--settings", tmp_path / "place.toml"]
+    done = operator.run("plugin", "check", "cold-store", "--small", *place, PYTHONPATH=str(site))
     assert 0 == done.returncode, done.stdout + done.stderr
     assert [] == list((tmp_path / "blobs").iterdir())
 
@@ -102,13 +93,13 @@ def test_what_it_writes_keeps_the_rules_of_this_project(project: Path, site: Pat
 
 
 @pytest.mark.parametrize("name", ["Cold", "cold store", "-cold", "../cold", "", 33 * "c"])
-def test_a_name_that_settings_could_not_hold_is_refused(tmp_path: Path, name: str) -> None:
-    done = gateway("new", "--folder", tmp_path / "new", "--", name)
+def test_a_name_that_settings_could_not_hold_is_refused(operator: Shell, tmp_path: Path, name: str) -> None:
+    done = operator.run("plugin", "new", "--folder", tmp_path / "new", "--", name)
     assert 2 == done.returncode
     assert not (tmp_path / "new").exists()
 
 
-def test_nothing_that_is_there_is_written_over(tmp_path: Path) -> None:
+def test_nothing_that_is_there_is_written_over(operator: Shell, tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
-    assert 2 == gateway("new", "cold", "--folder", tmp_path).returncode
+    assert 2 == operator.run("plugin", "new", "cold", "--folder", tmp_path).returncode
     assert ["README.md"] == [file.name for file in tmp_path.iterdir()]

@@ -6,22 +6,13 @@ import asyncio
 import json
 import re
 import socket
-from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Shell, new_user, without_gateway_settings
+from tests.cli.conftest import Shell, new_user
 from tests.support.gateway import Daemon
 
 UUID_LINE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\n")
-
-
-@pytest.fixture
-def operator(tmp_path: Path) -> Shell:
-    """
-    A shell beside no daemon.
-    """
-    return Shell(tmp_path, without_gateway_settings(), tmp_path / "data")
 
 
 def test_user_add_prints_the_id_alone_and_token_new_the_token_alone(daemon: Daemon, shell: Shell) -> None:

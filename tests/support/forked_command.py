@@ -1,42 +1,21 @@
 """
 A ``gateway`` command in a process of its own, forked from one that has imported the gateway already.
 
-Saves the second that importing takes; everything else, down to the exit status, is as from a shell.
+Everything else, down to the exit status, is as from a shell.
 """
 
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from functools import cache
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Final
 
+from tests.support.fork_server import fork_server
+
 _PATIENCE_S: Final = 120
-_IMPORTED: Final = [
-    "alembic.command",
-    "gateway.app",
-    "gateway.cli",
-    "gateway.cli.client.downloads",
-    "gateway.cli.client.erasures",
-    "gateway.cli.client.listing",
-    "gateway.cli.client.uploading",
-    "gateway.cli.tables",
-    "gateway.http.shapes",
-    "rich.table",
-    "tests.support.forked_command",
-]
-
-
-@cache
-def _fork_server() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_IMPORTED)
-    return context
 
 
 def run_forked(
@@ -47,7 +26,7 @@ def run_forked(
     """
     with tempfile.TemporaryDirectory() as outputs:
         stdout, stderr = Path(outputs, "stdout"), Path(outputs, "stderr")
-        process = _fork_server().Process(
+        process = fork_server().Process(
             target=_run, args=(arguments, folder, dict(environment), stdout, stderr)
         )
         process.start()
@@ -78,5 +57,6 @@ def _run(arguments: list[str], folder: Path, environment: dict[str, str], stdout
     os.environ.update(environment)  # noqa: TID251
     time.tzset()
     os.chdir(folder)
+    sys.path[:0] = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.argv = ["gateway", *arguments]
     main()

@@ -6,41 +6,20 @@ It serves tests that start a daemon many times over; the start-up from nothing i
 """
 
 import asyncio
-import multiprocessing
 import os
 import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final
 
 from gateway.base.ids import UserId
 from gateway.console import Console, open_console
 from gateway.settings import Settings
+from tests.support.fork_server import fork_server
 from tests.support.waiting import until
-
-_IMPORTED: Final = [
-    "alembic.command",
-    "gateway.app",
-    "gateway.backends.local",
-    "gateway.cli.hardening",
-    "gateway.cli.logs",
-    "gateway.cli.serve",
-    "tests.support.forked_daemon",
-    "uvloop",
-]
-
-
-@cache
-def _fork_server() -> ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_IMPORTED)
-    return context
 
 
 class DaemonEnded(Exception):
@@ -103,7 +82,7 @@ class ForkedDaemon:
         """
         self._log_start = self._log.stat().st_size if self._log.exists() else 0
         arguments = ["serve", "--data-dir", str(self.data_dir), "--port", str(self._port)]
-        self._process = _fork_server().Process(
+        self._process = fork_server().Process(
             target=_serve, args=(arguments, self._settings, self._log, stopped), daemon=True
         )
         self._process.start()
