@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 
 from gateway.spool.files import SLAB
+from tests.crash.conftest import Installation
 from tests.crash.phones import (
     TUS,
     Account,
@@ -87,15 +88,15 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+async def house(installation: Installation, tmp_path: Path) -> AsyncIterator[House]:
+    account = installation.copy_to(tmp_path / "data")
     async with (
         forked_daemon(tmp_path / "data", settings=SETTINGS) as daemon,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http,
     ):
         network = Network(http)
         network.went_up(daemon.url)
-        _, auth = await daemon.new_user()
-        yield House(daemon, Account(auth), network)
+        yield House(daemon, account, network)
 
 
 def code(answer: Answer) -> tuple[int, Any]:

@@ -9,8 +9,6 @@ import asyncio
 import re
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -21,6 +19,7 @@ import aiohttp
 import pytest
 
 from tests.crash import aftermath
+from tests.crash.conftest import Installation
 from tests.crash.phones import Account, Call, Network, Phone, check_promises, jobs_done
 from tests.crash.tracing import sabotaging
 from tests.support.forked_daemon import DaemonEnded, ForkedDaemon
@@ -133,42 +132,28 @@ async def tell(daemon: ForkedDaemon, account: Account, calls: Calls, number: int
     return died
 
 
-@asynccontextmanager
-async def installations(folder: Path) -> AsyncIterator[Callable[[], tuple[ForkedDaemon, Account]]]:
-    """
-    Make one installation with a user, and give copies of it.
-    """
-    template = ForkedDaemon(folder / "template", settings=SETTINGS)
-    await template.start()
-    _, auth = await template.new_user()
-    assert 0 == template.stop()
-    numbers = count()
-
-    def copy() -> tuple[ForkedDaemon, Account]:
-        data_dir = folder / f"data-{next(numbers)}"
-        shutil.copytree(template.data_dir, data_dir)
-        return ForkedDaemon(data_dir, settings=SETTINGS), Account(auth)
-
-    yield copy
-
-
 @pytest.mark.parametrize("calls", CALLS, ids=str)
-async def test_death_at_some_call_breaks_no_promise(tmp_path: Path, calls: Calls) -> None:
+async def test_death_at_some_call_breaks_no_promise(
+    installation: Installation, tmp_path: Path, calls: Calls
+) -> None:
     seed = secrets.randbits(32)
     print(f"seed {seed}")  # noqa: T201 - pytest shows it where the test fails
-    async with installations(tmp_path) as copy:
-        await tell(*copy(), calls, Random(seed).randrange(calls.about) + 1)
+    account = installation.copy_to(tmp_path / "data")
+    daemon = ForkedDaemon(tmp_path / "data", settings=SETTINGS)
+    await tell(daemon, account, calls, Random(seed).randrange(calls.about) + 1)
 
 
 @pytest.mark.torture
 @pytest.mark.parametrize("calls", CALLS, ids=str)
-async def test_death_at_every_call_breaks_no_promise(tmp_path: Path, calls: Calls) -> None:
-    async with installations(tmp_path) as copy:
-        for number in count(1):
-            daemon, account = copy()
-            if not await tell(daemon, account, calls, number):
-                break
-            shutil.rmtree(daemon.data_dir)
+async def test_death_at_every_call_breaks_no_promise(
+    installation: Installation, tmp_path: Path, calls: Calls
+) -> None:
+    for number in count(1):
+        data_dir = tmp_path / f"data-{number}"
+        account = installation.copy_to(data_dir)
+        if not await tell(ForkedDaemon(data_dir, settings=SETTINGS), account, calls, number):
+            break
+        shutil.rmtree(data_dir)
 
 
 FIRST_CALLS: Final = (

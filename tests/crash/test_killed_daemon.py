@@ -26,7 +26,7 @@ MOMENTS: Final = (
     *("body held back", "body held back", "body held back", "body held back"),
     *("erase", "erase", "erase", "terminate", "edit", "call live", "answer"),
 )
-START_SECONDS: Final = 0.15
+START_SECONDS: Final = 0.1
 """About what a start costs of CPU; a kill in a start comes anywhere in it."""
 
 
