@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.memory import measure_peak, resident_mib, upload_all
-from tests.clouds.test_killed import environment_for, phone_of
+from tests.clouds.test_killed import environment_for, phone_at
 from tests.clouds.world import JSON, link_new_account
 from tests.emulators.dropbox import DropboxEmulator
 from tests.emulators.gdrive import DriveEmulator
@@ -52,7 +52,7 @@ async def _measured(make: Callable[[], Any], size: int) -> bool:
             }
             async with (
                 running_daemon(folder / "data", environment=environment) as daemon,
-                phone_of(daemon) as phone,
+                phone_at(daemon.url, *daemon.new_user()) as phone,
             ):
                 account = await link_new_account(phone, cloud)
                 route = json.dumps({"home": True, "copies": [account.link_id]}).encode()

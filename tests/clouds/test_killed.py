@@ -3,7 +3,7 @@ A daemon that is killed in the middle of placing a long recording goes on where 
 """
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from tests.clouds.world import JSON, link_new_account
 from tests.emulators.cloud import Cloud
 from tests.http.phone import Phone
 from tests.support.environment import inline_table
-from tests.support.gateway import APPEND, Daemon, Served, running_daemon
+from tests.support.forked_daemon import forked_daemon
+from tests.support.gateway import APPEND, Served
 from tests.support.waiting import until
 
 SIZE = 40_000_000
@@ -42,13 +43,12 @@ def environment_for(*clouds: Any) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def phone_of(daemon: Daemon) -> AsyncIterator[Phone]:
+async def phone_at(url: str, user_id: str, auth: Mapping[str, str]) -> AsyncIterator[Phone]:
     """
-    Give a client of a new user of *daemon*.
+    Give a client of the daemon at *url*, signed in by the Authorization header *auth*.
     """
-    user_id, auth = daemon.new_user()
-    async with aiohttp.ClientSession(daemon.url) as session:
-        served = Served(daemon.url, None, session)  # type: ignore[arg-type]
+    async with aiohttp.ClientSession(url) as session:
+        served = Served(url, None, session)  # type: ignore[arg-type]
         yield Phone(served, UserId(user_id), auth)
 
 
@@ -69,10 +69,9 @@ async def test_placing_goes_on_after_a_kill_and_sends_hardly_more_than_once(
     content = pattern(size)
     with new_cloud(kind) as cloud:
         async with (
-            running_daemon(tmp_path / "data", environment=environment_for(cloud)) as daemon,
-            phone_of(daemon) as phone,
+            forked_daemon(tmp_path / "data", settings=environment_for(cloud)) as daemon,
+            phone_at(daemon.url, *await daemon.new_user()) as phone,
         ):
-            port = int(daemon.url.rpartition(":")[2])
             account = await link_new_account(phone, cloud)
             route = json.dumps({"home": True, "copies": [account.link_id]}).encode()
             assert 200 == (await phone.ask("PUT", "/v1/route", JSON, route)).status
@@ -85,7 +84,7 @@ async def test_placing_goes_on_after_a_kill_and_sends_hardly_more_than_once(
             for share in KILLED_AT:
                 await until(lambda share=share: cloud.upload_bytes - before > share * size, within_s=120)
                 daemon.kill()
-                await daemon.start(port=port)
+                await daemon.start()
 
             async def is_placed() -> bool:
                 copies = await phone.ask("GET", f"/v1/recordings/{created.upload_id}/copies")
