@@ -43,6 +43,7 @@ from gateway.services.leaf_choice import UnusedLeaves
 from gateway.services.linked_places import LinkedPlaces
 from gateway.services.moving import MoveService
 from gateway.services.new_uploads import NewUploads
+from gateway.services.notices import Notices
 from gateway.services.placement import PlacementService
 from gateway.services.places import HOME
 from gateway.services.playback import LiveReads, PlaybackService
@@ -242,6 +243,7 @@ async def open_gateway(
             moves=moves,
             linking=links.linking,
             links=links.views,
+            notices=Notices(catalog, keyring, clock, has_mail=bool(settings.mail.host)),
             erasure=erasure,
             metrics=metrics,
         )

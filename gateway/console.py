@@ -15,6 +15,7 @@ from gateway.keyring import FileRootStore, Keyring
 from gateway.services.accounts import AccountService
 from gateway.services.erasure import ErasureService
 from gateway.services.holds import HoldService
+from gateway.services.notices import Notices
 from gateway.services.places import NoPlaces
 from gateway.services.playback import LiveReads
 from gateway.services.purging import PurgeService
@@ -38,6 +39,7 @@ class Console:
     accounts: AccountService
     erasure: ErasureService
     holds: HoldService
+    notices: Notices
     retention: RetentionService
     is_alone: bool
 
@@ -77,6 +79,7 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
             erasure=erasure,
             retention=RetentionService(catalog, erasure.ranges, clock, WorkBell(), settings.retention),
             holds=holds,
+            notices=Notices(catalog, keyring, clock, has_mail=bool(settings.mail.host)),
             is_alone=lock is not None,
         )
 

@@ -7,7 +7,6 @@ Every limit of the gateway is a setting here, with its default; ``config/gateway
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import msgspec
 
 from gateway.base.errors import ConfigurationError
+from gateway.base.toml import merge_tables, parse_value, read_tables
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
 
@@ -299,6 +299,49 @@ class Jobs(Section, frozen=True):
     backoff_max_ms: Positive = 10 * 60 * 1000
 
 
+class Mail(Section, frozen=True):
+    """
+    The mail server that takes what users are told; without a host they are told on the pages alone.
+    """
+
+    host: str = ""
+    port: Port = 587
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    """``tls`` from the first byte; ``none`` is refused in production, and with a password."""
+    user_name: str = ""
+    password: str = ""
+    password_file: str = ""
+    """A file that holds the password and nothing else."""
+    ca_file: str = ""
+    """Certificates (PEM) that are believed instead of the system's."""
+    from_address: str = ""
+    from_name: str = ""
+    reply_to: str = ""
+    timeout_s: Positive = 30
+    """A server that answers nothing for so long is given up, until the next try."""
+    workers: Positive = 2
+    """Mails under way at once."""
+    per_minute: Positive = 600
+    """Mails that this node sends in a minute, at the most."""
+    retry_first_s: Positive = 60
+    """What is not taken for now is tried again after so long, then after twice as long, and so on."""
+    retry_longest_s: Positive = 4 * _HOUR
+    give_up_after_s: Positive = 5 * _DAY
+
+
+class Notices(Section, frozen=True):
+    """
+    What users are told.
+    """
+
+    batch: Positive = 200
+    """Users that one transaction tells, where all are told."""
+    most_waiting: Positive = 10_000
+    """With so many mails waiting to be sent nobody else is told for now."""
+    link_trouble_after_s: NotNegative = _HOUR
+    """A linked account's trouble is told of once it has lasted so long."""
+
+
 class Retention(Section, frozen=True):
     """
     How long things are kept, and when erasing what is overdue waits for an operator.
@@ -314,6 +357,21 @@ class Retention(Section, frozen=True):
     """With more recordings due than this a sweep waits for an operator; 0 is no limit."""
     batch: Positive = 20_000
     """Recordings that become tombstones in one transaction."""
+    notice_days: list[Positive] = msgspec.field(default_factory=lambda: [30, 7])
+    """So many days before recordings expire their user is told."""
+    notice_spacing_days: Positive = 7
+    """He is told of what expires within so many days more, and for so long not again."""
+    erase_unused_accounts: bool = True
+    accounts_unused_days: Positive = 730
+    """Days after the last day of use until an account is erased."""
+    unused_notice_days: Annotated[list[Positive], msgspec.Meta(min_length=1)] = msgspec.field(
+        default_factory=lambda: [60, 30, 7]
+    )
+    """So many days before that its user is told."""
+    unused_wait_days: NotNegative = 30
+    """So much longer it stays where he could not be told because no mail server took the mail."""
+    max_accounts_per_sweep: NotNegative = 1000
+    """With more accounts due than this they wait for an operator; 0 is no limit."""
 
 
 class Plugins(Section, frozen=True):
@@ -366,6 +424,8 @@ class Settings(Section, frozen=True):
     placement: Placement = Placement()
     scrub: Scrub = Scrub()
     jobs: Jobs = Jobs()
+    mail: Mail = Mail()
+    notices: Notices = Notices()
     retention: Retention = Retention()
     plugins: Plugins = Plugins()
     log: Log = Log()
@@ -403,13 +463,15 @@ class Settings(Section, frozen=True):
         tables: dict[str, dict[str, Any]] = {}
         sources: dict[str, str] = {}
         if file is not None:
-            _merge(tables, sources, _read_file(file), str(file))
+            merge_tables(tables, sources, read_tables(file), str(file))
         values = os.environ if environment is None else environment
         for name, text in sorted(values.items()):
             section, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
             if name.startswith(ENVIRONMENT_PREFIX) and separator:
-                _merge(tables, sources, {section: {key: _parse_value(text)}}, f"the environment's {name}")
-        _merge(tables, sources, overrides or {}, "the command line")
+                merge_tables(
+                    tables, sources, {section: {key: parse_value(text)}}, f"the environment's {name}"
+                )
+        merge_tables(tables, sources, overrides or {}, "the command line")
         for table, entries in tables.items():
             for key, value in entries.items():
                 try:
@@ -420,41 +482,6 @@ class Settings(Section, frozen=True):
                         f"setting {table}.{key} from {sources[f'{table}.{key}']}: {reason}"
                     ) from None
         return msgspec.convert(tables, cls)
-
-
-def _read_file(file: Path) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(file.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"settings file {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"settings file {file}: {error}") from error
-    for table, entries in content.items():
-        if not isinstance(entries, dict):
-            raise ConfigurationError(f"settings file {file}: {table} stands outside of any [section]")
-    return content
-
-
-def _merge(
-    tables: dict[str, dict[str, Any]],
-    sources: dict[str, str],
-    added: Mapping[str, Mapping[str, Any]],
-    source: str,
-) -> None:
-    for table, entries in added.items():
-        for key, value in entries.items():
-            tables.setdefault(table, {})[key] = value
-            sources[f"{table}.{key}"] = source
-
-
-def _parse_value(text: str) -> Any:
-    """
-    Read *text* as a TOML value; what is none is taken as the text it is.
-    """
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def passed_environment() -> dict[str, str]:

@@ -35,6 +35,7 @@ users = Table(
     Column("personal", LargeBinary),  # name, phone, e-mail: sealed under the user's own leaf
     # The day on which he, or a program of his, last did something here: when it began, so it tells no hour.
     Column("used_at", BigInteger),
+    Index("users_by_use", "state", "used_at"),
 )
 
 identities = Table(
@@ -215,6 +216,97 @@ holds = Table(
     Column("lifted_at", BigInteger),
 )
 
+notice_runs = Table(
+    "notice_runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("is_promotional", Boolean, nullable=False),
+    Column("facts", Text, nullable=False),  # JSON; what all are told, so nothing personal
+    Column("audience", Text, nullable=False),  # all, listed
+    Column("state", Text, nullable=False),  # preparing, running, done
+    Column("position", Text, nullable=False),  # the last user who was told
+    Column("created_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+)
+"""What many are told at once."""
+
+notice_audiences = Table(
+    "notice_audiences",
+    metadata,
+    Column("run_id", Text, ForeignKey("notice_runs.id"), primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
+    Index("notice_audiences_by_user", "user_id"),
+)
+"""Whom a run is for that is not for all."""
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("occasion", Text, nullable=False),  # of one occasion a user is told once; ids and numbers alone
+    Column("run_id", Text, ForeignKey("notice_runs.id")),
+    Column("sealed", LargeBinary),  # what it says, under the user's own leaf; NULL where its run says all
+    Column("created_at", BigInteger, nullable=False),
+    Column("read_at", BigInteger),
+    Column("mail_state", Text, nullable=False),  # none, queued, sent, refused, given-up
+    Column("mail_reason", Text),  # a word of ours and the server's code, never its text
+    Column("mail_tries", Integer, nullable=False),
+    Column("mail_at", BigInteger, nullable=False),  # since when that is its state
+    UniqueConstraint("user_id", "kind", "occasion"),
+    Index("notices_newest_first", "user_id", "created_at", "id"),
+    Index("notices_of_run", "run_id", "mail_state"),
+)
+"""What a user was told, on the pages and by e-mail."""
+
+mail_preferences = Table(
+    "mail_preferences",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
+    Column("promotional", Boolean, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("format", Text, nullable=False),  # markdown, text
+    Column("body", Text, nullable=False),
+    Column("effective_at", BigInteger, nullable=False),
+    Column("published_at", BigInteger, nullable=False),
+)
+
+policy_acceptances = Table(
+    "policy_acceptances",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
+    Column("version", Integer, ForeignKey("policies.version"), primary_key=True),
+    Column("accepted_at", BigInteger, nullable=False),
+)
+
+expiry_notices = Table(
+    "expiry_notices",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
+    Column("days", Integer, primary_key=True),
+    Column("stored_before", BigInteger, nullable=False),
+)
+"""That a user was told, so many days before, that his recordings stored before that time expire."""
+
+unused_accounts = Table(
+    "unused_accounts",
+    metadata,
+    Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
+    Column("used_at", BigInteger, nullable=False),  # as it was when its user was first told
+    Column("ends_at", BigInteger, nullable=False, index=True),
+    Column("told_days", Integer, nullable=False),  # which notice he had last
+    Column("told_at", BigInteger, nullable=False),
+)
+"""Accounts that end for not being used, unless they are."""
+
 placements = Table(
     "placements",
     metadata,
@@ -260,7 +352,15 @@ links = Table(
     Column("refreshing_until", BigInteger),  # a node brings a new one until then, in the database's time
     Column("checked_at", BigInteger),
     Column("ended_at", BigInteger),
+    Column("ill_since", BigInteger),  # when a look through all links first found it so
+    Column("told", Text),  # what of that its user was told: ending, ill
     Index("links_by_check", "state", "checked_at"),
+)
+Index(
+    "links_ill",
+    links.c.ill_since,
+    sqlite_where=links.c.ill_since.is_not(None),
+    postgresql_where=links.c.ill_since.is_not(None),
 )
 
 link_attempts = Table(

@@ -25,6 +25,8 @@ Purpose = Literal[
     "devices",
     "sign-in",
     "hold",
+    "notice",
+    "unsubscribe",
 ]
 """What a sub-key is for; each purpose has one use and one format, listed in FORMAT §5.4."""
 

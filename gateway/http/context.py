@@ -23,6 +23,7 @@ from gateway.services.identities import IdentityService
 from gateway.services.link_views import LinkViews
 from gateway.services.linking import LinkingService
 from gateway.services.moving import MoveService
+from gateway.services.notices import Notices
 from gateway.services.playback import PlaybackService
 from gateway.services.recordings import RecordingService
 from gateway.services.routing import RoutingService
@@ -68,6 +69,7 @@ class Context:
     moves: MoveService
     linking: LinkingService
     links: LinkViews
+    notices: Notices
     metrics: Metrics
 
 

@@ -22,6 +22,7 @@ from gateway.catalog.holds import Hold
 from gateway.catalog.jobs import enqueue_job, enqueue_jobs
 from gateway.catalog.links import end_links_of
 from gateway.catalog.moves import stop_moves_of
+from gateway.catalog.notices import forget_told
 from gateway.catalog.placements import placements_of
 from gateway.catalog.recordings import RecordingRow
 from gateway.catalog.routes import delete_route
@@ -444,5 +445,6 @@ async def _bury_all_of(connection: Connection, user_id: UserId, *, at: int) -> N
         await enqueue_job(connection, "discard", str(upload_id))
     await holds.delete_holds_of(connection, user_id)
     await delete_route(connection, user_id)
+    await forget_told(connection, user_id)
     await stop_moves_of(connection, user_id, at=at)
     await enqueue_job(connection, "erase-account", user_id)

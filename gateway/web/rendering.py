@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gateway import __version__
 from gateway.http.authentication import CSRF_FIELD, Session
+from gateway.services.wording import day, moment
 from gateway.web.assets import Assets
 from gateway.web.reference import mark_up, mark_up_line
 
@@ -61,8 +62,8 @@ class Renderer:
         self.templates.filters.update(
             mark_up=mark_up,
             mark_up_line=mark_up_line,
-            day=_day,
-            moment=_moment,
+            day=day,
+            moment=moment,
             iso=_iso,
             call_length=_length,
             size=_size,
@@ -101,15 +102,6 @@ def see_other(address: str) -> web.Response:
 
 def _at(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def _day(ms: int) -> str:
-    at = _at(ms)
-    return f"{at.day} {at:%B %Y}"
-
-
-def _moment(ms: int) -> str:
-    return f"{_day(ms)}, {_at(ms):%H:%M} UTC"
 
 
 def _iso(ms: int) -> str:
