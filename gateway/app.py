@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from gateway.api.backend import Backend, BackendContext
-from gateway.assembly import Links, open_links, open_people
+from gateway.assembly import Links, Telling, open_links, open_people, open_telling
 from gateway.backends.hosted import hosted
 from gateway.backends.loader import PluginSet, load_plugins
 from gateway.backends.measured import Meters
@@ -24,6 +24,7 @@ from gateway.base.clock import Clock, SystemClock
 from gateway.base.data_directory import DataDirectory, DataDirectoryLock
 from gateway.base.errors import ConfigurationError
 from gateway.catalog.jobs import release_leases
+from gateway.catalog.notices import MAIL, MAIL_OF_RUN
 from gateway.catalog.uploads import spooled_ids
 from gateway.console import open_databases
 from gateway.database import Database
@@ -33,6 +34,7 @@ from gateway.http.middleware import create_middleware
 from gateway.http.routes import add_routes
 from gateway.keyring import FileRootStore, Keyring
 from gateway.services.accounts import AccountService
+from gateway.services.announcing import ANNOUNCE
 from gateway.services.checking import CheckService
 from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
@@ -43,7 +45,6 @@ from gateway.services.leaf_choice import UnusedLeaves
 from gateway.services.linked_places import LinkedPlaces
 from gateway.services.moving import MoveService
 from gateway.services.new_uploads import NewUploads
-from gateway.services.notices import Notices
 from gateway.services.placement import PlacementService
 from gateway.services.places import HOME
 from gateway.services.playback import LiveReads, PlaybackService
@@ -94,6 +95,7 @@ class Gateway:
     retention: RetentionService
     bell: WorkBell
     links: Links
+    telling: Telling
 
     async def _interrupt_uploads(self, app: web.Application) -> None:
         # A phone that hangs would hold the stop up; what it brought is kept, and it comes back.
@@ -229,6 +231,7 @@ async def open_gateway(
 
         moves = MoveService(catalog, copies, purging, clock, bell, end_link=links.linking.end)
         accounts = AccountService(catalog, keyring, clock)
+        telling = open_telling(settings, stack, catalog, keyring, accounts, metrics, clock)
         context = Context(
             settings=settings,
             catalog=catalog,
@@ -243,7 +246,9 @@ async def open_gateway(
             moves=moves,
             linking=links.linking,
             links=links.views,
-            notices=Notices(catalog, keyring, clock, has_mail=bool(settings.mail.host)),
+            notices=telling.notices,
+            preferences=telling.preferences,
+            policies=telling.policies,
             erasure=erasure,
             metrics=metrics,
         )
@@ -255,6 +260,11 @@ async def open_gateway(
             await release_leases(connection, holder_prefix=node)
         at_home = job_handlers(placement, erasure, retention)
         in_clouds = copy_handlers(copies, checks, moves, erasure)
+        in_clouds[ANNOUNCE] = telling.announcing.carry_on
+        by_mail: list[dict[str, Handler]] = []
+        if telling.mailing is not None:
+            # Apart, so that a mail to one does not wait for those to many.
+            by_mail = [{kind: telling.mailing.send} for kind in (MAIL, MAIL_OF_RUN)]
 
         # Bringing recordings home can wait for a moment, phones can't.
         courtesy = Courtesy(lambda: len(holders) >= _MANY_UPLOADS)
@@ -271,12 +281,12 @@ async def open_gateway(
             )
 
         if with_workers:
-            home_desk, cloud_desk = (
+            home_desk, cloud_desk, *mail_desks = (
                 JobDesk(catalog, list(handlers), settings.jobs, node=node)
-                for handlers in (at_home, in_clouds)
+                for handlers in (at_home, in_clouds, *by_mail)
             )
-            stack.push_async_callback(home_desk.close)
-            stack.push_async_callback(cloud_desk.close)
+            for desk in (home_desk, cloud_desk, *mail_desks):
+                stack.push_async_callback(desk.close)
             supervisor = Supervisor(
                 {
                     "uploads": UploadSweeper(expiry, interval_s=settings.uploads.sweep_interval_s).run,
@@ -297,6 +307,11 @@ async def open_gateway(
                         f"copies-{number}": worker(in_clouds, cloud_desk).run
                         for number in range(settings.jobs.copy_workers)
                     },
+                    **{
+                        f"{'-'.join(handlers)}-{number}": worker(handlers, desk).run
+                        for handlers, desk in zip(by_mail, mail_desks, strict=True)
+                        for number in range(settings.mail.workers)
+                    },
                 }
             )
             supervisor.start()
@@ -306,7 +321,9 @@ async def open_gateway(
             plugins=plugins,
             context=context,
             expiry=expiry,
-            worker=worker({**at_home, **in_clouds}),
+            worker=worker(
+                {**at_home, **in_clouds, **{name: send for each in by_mail for name, send in each.items()}}
+            ),
             placement=placement,
             copies=copies,
             checks=checks,
@@ -314,6 +331,7 @@ async def open_gateway(
             retention=retention,
             bell=bell,
             links=links,
+            telling=telling,
         )
 
 

@@ -1,9 +1,12 @@
 """
-Parts of the object graph that the daemon and its commands share: what links accounts, and what people sign in with.
+Parts of the object graph: what links accounts, what people sign in with, and what tells them things.
 """
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
+
+from yarl import URL
 
 from gateway.api import IdentityContext
 from gateway.api.backend import Backend
@@ -12,13 +15,19 @@ from gateway.backends.loader import PluginSet
 from gateway.backends.measured import Meters
 from gateway.backends.near import NearBlobs
 from gateway.base.clock import Clock
+from gateway.base.errors import ConfigurationError
+from gateway.base.secret import Secret
 from gateway.catalog.jobs import enqueue_job, wake_jobs_of_place
 from gateway.catalog.placements import blobs_at
 from gateway.database import Database
 from gateway.http.context import People
 from gateway.http.metrics import Metrics
 from gateway.keyring import Keyring
+from gateway.mail.errors import BadAddress
+from gateway.mail.messages import Sender, mail_address
+from gateway.mail.server import MailServer
 from gateway.services.accounts import AccountService
+from gateway.services.announcing import Announcing
 from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
 from gateway.services.devices import DeviceService
@@ -34,8 +43,12 @@ from gateway.services.link_views import LinkViews
 from gateway.services.linked_places import LinkedPlaces
 from gateway.services.linking import LinkingService
 from gateway.services.look_ups import LookUps
+from gateway.services.mail_preferences import MailPreferences
+from gateway.services.mailing import Mailing
+from gateway.services.notices import Notices
 from gateway.services.oauth import TokenEndpoint
 from gateway.services.openid import OpenIdClient
+from gateway.services.policies import PolicyService
 from gateway.services.sign_in_attempts import Attempts
 from gateway.services.sign_in_limits import SignInLimits
 from gateway.services.ways import Ways
@@ -138,3 +151,115 @@ async def open_people(
         counts=counts,
         clock=clock,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """
+    What has to do with telling users.
+
+    *mailing* is None where there is no mail server.
+    """
+
+    notices: Notices
+    preferences: MailPreferences
+    announcing: Announcing
+    policies: PolicyService
+    mailing: Mailing | None
+
+
+def open_telling(
+    settings: Settings,
+    stack: AsyncExitStack,
+    catalog: Database,
+    keyring: Keyring,
+    accounts: AccountService,
+    metrics: Metrics,
+    clock: Clock,
+) -> Telling:
+    """
+    Build what tells users.
+
+    Raises:
+        ConfigurationError: a setting of the mail server's is wrong.
+    """
+    notices = Notices(catalog, keyring, clock, has_mail=bool(settings.mail.host))
+    preferences = MailPreferences(catalog, keyring, clock)
+    announcing = Announcing(catalog, notices, clock, settings.notices)
+    mailing = None
+    if settings.mail.host:
+        server = open_mail_server(settings)
+        stack.push_async_callback(server.close)
+        mailing = Mailing(
+            catalog,
+            notices,
+            accounts,
+            preferences,
+            server,
+            clock,
+            settings.mail,
+            base=settings.server.public_url.rstrip("/"),
+            on_outcome=lambda outcome: metrics.mails.labels(outcome).inc(),
+        )
+    return Telling(
+        notices=notices,
+        preferences=preferences,
+        announcing=announcing,
+        policies=PolicyService(catalog, announcing, clock),
+        mailing=mailing,
+    )
+
+
+def open_mail_server(settings: Settings) -> MailServer:
+    """
+    Return the mail server that is set.
+
+    Raises:
+        ConfigurationError: what is set does not do; the message names the setting.
+    """
+    mail = settings.mail
+    our_name = URL(settings.server.public_url).host
+    if our_name is None:
+        raise ConfigurationError(
+            "setting server.public_url: is needed with mail.host, for mails lead to pages by it"
+        )
+    sender = Sender(
+        address=_sender_address("from_address", mail.from_address),
+        name=mail.from_name,
+        reply_to=_sender_address("reply_to", mail.reply_to) if mail.reply_to else "",
+    )
+    if mail.security == "none" and (settings.server.production or mail.user_name):
+        raise ConfigurationError(
+            "setting mail.security: none sends in clear, and is refused in production and with a user name"
+        )
+    password = mail.password
+    if mail.password_file:
+        try:
+            password = Path(mail.password_file).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"setting mail.password_file: {error}") from None
+    if bool(mail.user_name) != bool(password):
+        raise ConfigurationError(
+            "settings mail.user_name and mail.password: one does not go without the other"
+        )
+    return MailServer(
+        sender,
+        host=mail.host,
+        port=mail.port,
+        security=mail.security,
+        user_name=mail.user_name,
+        password=Secret(password.encode()) if password else None,
+        ca_file=Path(mail.ca_file) if mail.ca_file else None,
+        our_name=our_name,
+        timeout_s=mail.timeout_s,
+    )
+
+
+def _sender_address(setting: str, value: str) -> str:
+    try:
+        address = mail_address(value)
+    except BadAddress:
+        address = ""
+    if not address.isascii() or not address:
+        raise ConfigurationError(f"setting mail.{setting}: is no e-mail address")
+    return address

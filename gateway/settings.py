@@ -320,7 +320,7 @@ class Mail(Section, frozen=True):
     timeout_s: Positive = 30
     """A server that answers nothing for so long is given up, until the next try."""
     workers: Positive = 2
-    """Mails under way at once."""
+    """Mails under way at once; as many more of what is told to many, so that nobody else waits for these."""
     per_minute: Positive = 600
     """Mails that this node sends in a minute, at the most."""
     retry_first_s: Positive = 60
@@ -336,8 +336,6 @@ class Notices(Section, frozen=True):
 
     batch: Positive = 200
     """Users that one transaction tells, where all are told."""
-    most_waiting: Positive = 10_000
-    """With so many mails waiting to be sent nobody else is told for now."""
     link_trouble_after_s: NotNegative = _HOUR
     """A linked account's trouble is told of once it has lasted so long."""
 

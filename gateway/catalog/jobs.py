@@ -168,9 +168,11 @@ _FINISHED: Final = delete(jobs).where(
 )
 
 
-async def retry_job(connection: Connection, job: Job, *, delay_ms: int, error: str) -> bool:
+async def retry_job(
+    connection: Connection, job: Job, *, delay_ms: int, error: str, is_failure: bool = True
+) -> bool:
     """
-    Put the job back for a later attempt.
+    Put the job back for a later attempt; what was no failure is not counted as one.
     """
     result = await connection.execute(
         update(jobs)
@@ -178,6 +180,7 @@ async def retry_job(connection: Connection, job: Job, *, delay_ms: int, error: s
         .values(
             state="ready",
             run_at=db_now_ms() + delay_ms,
+            attempts=jobs.c.attempts if is_failure else 0,
             last_error=error,
             lease_holder=None,
             lease_until=None,

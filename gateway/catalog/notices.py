@@ -6,12 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Self, cast
 
-from sqlalchemy import Integer, Row, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Row, bindparam, delete, func, select, tuple_, update
 
 from gateway.base.ids import UserId
 from gateway.catalog.tables import (
     expiry_notices,
-    jobs,
     mail_preferences,
     notice_audiences,
     notices,
@@ -24,7 +23,10 @@ MailState = Literal["none", "queued", "sent", "refused", "given-up"]
 """none: it is on the pages alone; sent: a mail server took it; given-up: none did for as long as it was tried."""
 
 MAIL: Final = "mail"
-"""The kind of the jobs that send notices; the subject is a notice's id."""
+"""The kind of the jobs that send a notice; the subject is its id."""
+
+MAIL_OF_RUN: Final = "mail-of-run"
+"""The same for a notice that many are told: nobody else's is to wait for theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +78,6 @@ _INSERTS: Final = {
     for dialect in ("sqlite", "postgresql")
 }
 _INSERT_ONE: Final = {dialect: insert.returning(notices.c.id) for dialect, insert in _INSERTS.items()}
-_WAITING: Final = select(func.count()).select_from(
-    select(jobs.c.id)
-    .where(jobs.c.kind == MAIL, jobs.c.state == "ready")
-    .limit(bindparam("most", type_=Integer))
-    .subquery()
-)
 
 
 async def insert_notice(connection: Connection, notice: Notice) -> bool:
@@ -180,13 +176,6 @@ async def note_mail(
         .values(mail_state=state, mail_reason=reason, mail_tries=tries, mail_at=at)
     )
     return result.rowcount == 1
-
-
-async def count_waiting(connection: Connection, *, most: int) -> int:
-    """
-    Return how many mails wait to be sent, up to *most*.
-    """
-    return (await connection.execute(_WAITING, {"most": most})).scalar_one()
 
 
 async def latest_of(connection: Connection, user_id: UserId, kind: str, *, since: int) -> list[Notice]:

@@ -22,9 +22,11 @@ from gateway.services.errors import NotFound
 from gateway.services.identities import IdentityService
 from gateway.services.link_views import LinkViews
 from gateway.services.linking import LinkingService
+from gateway.services.mail_preferences import MailPreferences
 from gateway.services.moving import MoveService
 from gateway.services.notices import Notices
 from gateway.services.playback import PlaybackService
+from gateway.services.policies import PolicyService
 from gateway.services.recordings import RecordingService
 from gateway.services.routing import RoutingService
 from gateway.services.sign_in_limits import SignInLimits
@@ -70,6 +72,8 @@ class Context:
     linking: LinkingService
     links: LinkViews
     notices: Notices
+    preferences: MailPreferences
+    policies: PolicyService
     metrics: Metrics
 
 

@@ -53,6 +53,9 @@ class Metrics:
         self.retention_stopped = Gauge(
             "gateway_retention_stopped", "1 while expiry waits for an operator", registry=self.registry
         )
+        self.mails = Counter(
+            "gateway_mails", "Tries to send a notice by e-mail", ("outcome",), registry=self.registry
+        )
         self.jobs = Gauge(
             "gateway_jobs", "Durable jobs by kind and state", ("kind", "state"), registry=self.registry
         )

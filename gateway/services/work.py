@@ -10,6 +10,16 @@ _REST: Final = 10
 _LONGEST_REST_S: Final = 0.5
 
 
+class NotNow(Exception):
+    """
+    Work that is to be taken up again after *delay_ms*, and did not fail.
+    """
+
+    def __init__(self, reason: str, *, delay_ms: int) -> None:
+        super().__init__(reason)
+        self.delay_ms = delay_ms
+
+
 class WorkBell:
     """
     Rung after a transaction that enqueued a job, so that nobody waits for the next poll.

@@ -24,7 +24,7 @@ from gateway.services.erasure import ErasureService
 from gateway.services.moving import MoveService
 from gateway.services.placement import PlacementService
 from gateway.services.retention import RetentionService
-from gateway.services.work import Courtesy, WorkBell
+from gateway.services.work import Courtesy, NotNow, WorkBell
 from gateway.settings import Jobs as Limits
 
 log = structlog.get_logger()
@@ -181,6 +181,9 @@ class JobWorker:
                 work.cancel()
                 raise
             log.warning("job.lease_lost", job=job.id, kind=job.kind)
+        except NotNow as later:
+            async with self._catalog.write() as connection:
+                await retry_job(connection, job, delay_ms=later.delay_ms, error=str(later), is_failure=False)
         except Exception as error:  # noqa: BLE001 - a job that fails is put back or parked, whatever failed it
             await self._failed(job, error)
         else:
