@@ -55,6 +55,7 @@ from gateway.services.retention import RetentionService
 from gateway.services.routing import RoutingService
 from gateway.services.sending import Senders
 from gateway.services.sign_in_expiry import SignInExpiry
+from gateway.services.unused_accounts import UnusedAccounts
 from gateway.services.uploads import UploadService
 from gateway.services.views import RecordingViews
 from gateway.services.whole_uploads import WholeUploads
@@ -93,6 +94,7 @@ class Gateway:
     checks: CheckService
     holds: HoldService
     retention: RetentionService
+    unused: UnusedAccounts
     bell: WorkBell
     links: Links
     telling: Telling
@@ -187,6 +189,16 @@ async def open_gateway(
         holds = HoldService(catalog, keyring, clock)
         erasure = ErasureService(catalog, keyring, purging, places, reads, holds, clock, bell)
         stack.push_async_callback(erasure.close)
+        accounts = AccountService(catalog, keyring, clock)
+        telling = open_telling(settings, stack, catalog, keyring, accounts, metrics, clock)
+        unused = UnusedAccounts(
+            catalog,
+            telling.notices,
+            accounts,
+            erasure,
+            settings.retention,
+            on_stopped=metrics.accounts_stopped.set,
+        )
         retention = RetentionService(
             catalog,
             erasure.ranges,
@@ -197,6 +209,7 @@ async def open_gateway(
             database_now=catalog.now_ms
             if isinstance(clock, SystemClock) and catalog.dialect == "postgresql"
             else None,
+            others=[telling.expiry.tell, unused.sweep],
             on_expired=metrics.expired.inc,
             on_stopped=metrics.retention_stopped.set,
         )
@@ -230,8 +243,6 @@ async def open_gateway(
         stack.push_async_callback(whole_uploads.close)
 
         moves = MoveService(catalog, copies, purging, clock, bell, end_link=links.linking.end)
-        accounts = AccountService(catalog, keyring, clock)
-        telling = open_telling(settings, stack, catalog, keyring, accounts, metrics, clock)
         context = Context(
             settings=settings,
             catalog=catalog,
@@ -329,6 +340,7 @@ async def open_gateway(
             checks=checks,
             holds=holds,
             retention=retention,
+            unused=unused,
             bell=bell,
             links=links,
             telling=telling,

@@ -31,11 +31,13 @@ from gateway.services.announcing import Announcing
 from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
 from gateway.services.devices import DeviceService
+from gateway.services.expiry_notices import ExpiryNotices
 from gateway.services.identities import IdentityService
 from gateway.services.link_connections import Connector, provider_session
 from gateway.services.link_health import LinkHealth
 from gateway.services.link_kinds import LinkKinds
 from gateway.services.link_notes import LinkNotes
+from gateway.services.link_notices import LinkNotices
 from gateway.services.link_secrets import LinkVault
 from gateway.services.link_tokens import TokenKeeping, TokenSources
 from gateway.services.link_trials import LinkTrials
@@ -112,7 +114,14 @@ async def open_links(
         home, catalog, vault, kinds, connector, TokenSources(keeping), notes, near_home=near_home
     )
     stack.push_async_callback(places.close)
-    health = LinkHealth(catalog, places, notes, clock, limits)
+    link_notices = LinkNotices(
+        catalog,
+        vault,
+        kinds,
+        Notices(catalog, keyring, clock, has_mail=bool(settings.mail.host)),
+        after_s=settings.notices.link_trouble_after_s,
+    )
+    health = LinkHealth(catalog, places, notes, link_notices, clock, limits)
     trials = LinkTrials(catalog, connector, endpoint)
     return Links(
         places=places,
@@ -165,6 +174,7 @@ class Telling:
     preferences: MailPreferences
     announcing: Announcing
     policies: PolicyService
+    expiry: ExpiryNotices
     mailing: Mailing | None
 
 
@@ -206,6 +216,7 @@ def open_telling(
         preferences=preferences,
         announcing=announcing,
         policies=PolicyService(catalog, announcing, clock),
+        expiry=ExpiryNotices(catalog, notices, settings.retention, settings.notices),
         mailing=mailing,
     )
 

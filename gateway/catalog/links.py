@@ -25,6 +25,8 @@ UNLINKED: Final = "unlinked"
 CURABLE: Final = (OVER_QUOTA, SCOPE_MISSING, MISCONFIGURED)
 """States that a later success shows to be over; what was revoked has to be linked anew."""
 
+ILL: Final = (REVOKED, *CURABLE)
+
 UNREVOKED: Final = (OK, EXPIRING, *CURABLE)
 
 
@@ -328,6 +330,52 @@ async def tell_expiring(connection: Connection, *, ends_before: int) -> int:
         .values(state=OK, reason=None)
     )
     return told.rowcount + untold.rowcount
+
+
+async def note_ill(connection: Connection, *, at: int) -> None:
+    """
+    Note since when links are not well, and forget it of those that are.
+    """
+    await connection.execute(
+        update(links)
+        .where(links.c.ill_since.is_not(None), links.c.state.in_((OK, UNLINKED)))
+        .values(ill_since=None, told=None)
+    )
+    await connection.execute(
+        update(links)
+        .where(links.c.ill_since.is_(None), links.c.state.in_((EXPIRING, *ILL)))
+        .values(ill_since=at)
+    )
+
+
+async def untold_links(connection: Connection, *, ill_before: int, limit: int) -> list[tuple[LinkRow, int]]:
+    """
+    Return links that are not well, since when, and of which their users were not told that yet.
+
+    Of what is ill those that have been so since *ill_before* or longer; of what will end all.
+    """
+    is_untold = or_(
+        and_(links.c.state == EXPIRING, links.c.told.is_(None)),
+        and_(
+            links.c.state.in_(ILL),
+            links.c.ill_since <= ill_before,
+            links.c.told.is_distinct_from("ill"),
+        ),
+    )
+    query = select(links).where(links.c.ill_since.is_not(None), is_untold).order_by(links.c.id).limit(limit)
+    return [(LinkRow.from_row(row), row.ill_since) for row in await connection.execute(query)]
+
+
+async def note_link_told(connection: Connection, link: LinkRow, told: str) -> bool:
+    """
+    Note that the link's user was told; False if he was before, or the link is in another state by now.
+    """
+    result = await connection.execute(
+        update(links)
+        .where(links.c.id == link.id, links.c.state == link.state, links.c.told.is_distinct_from(told))
+        .values(told=told)
+    )
+    return result.rowcount == 1
 
 
 async def a_blob_at(connection: Connection, link_id: str) -> str | None:

@@ -53,6 +53,11 @@ class Metrics:
         self.retention_stopped = Gauge(
             "gateway_retention_stopped", "1 while expiry waits for an operator", registry=self.registry
         )
+        self.accounts_stopped = Gauge(
+            "gateway_unused_accounts_stopped",
+            "1 while the end of unused accounts waits for an operator",
+            registry=self.registry,
+        )
         self.mails = Counter(
             "gateway_mails", "Tries to send a notice by e-mail", ("outcome",), registry=self.registry
         )

@@ -17,6 +17,7 @@ from gateway.base.clock import Clock
 from gateway.base.ids import USER_LEAF, KeySlot, UserId
 from gateway.base.secret import Secret
 from gateway.catalog import users as catalog
+from gateway.catalog.unused import cancel_end
 from gateway.crypto.errors import CryptoError
 from gateway.crypto.keys import subkey
 from gateway.crypto.wrap import open_record, seal_record
@@ -31,6 +32,8 @@ TOKEN_PREFIX: Final = "rgt_"
 _MOST_TOKENS: Final = 500
 _REMEMBERED: Final = 1024
 """Tokens whose holders are remembered."""
+_ABSENCE_MS: Final = 7 * 24 * 3600 * 1000
+"""Nobody who was away for less was told that his account ends."""
 _RECORD_LABEL: Final = b"USER\x01"
 
 
@@ -223,6 +226,8 @@ class AccountService:
         try:
             async with self._catalog.write() as connection:
                 await catalog.note_use(connection, user.id, day=today)
+                if user.used_at is None or today - user.used_at > _ABSENCE_MS:
+                    await cancel_end(connection, user.id, at=self._clock.now_ms())
         except DatabaseUnavailable as error:
             # Reading may go on where nothing can be written; the next request notes it.
             log.warning("users.use_not_noted", user=user.id, error=str(error))

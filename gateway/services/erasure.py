@@ -26,6 +26,7 @@ from gateway.catalog.notices import forget_told
 from gateway.catalog.placements import placements_of
 from gateway.catalog.recordings import RecordingRow
 from gateway.catalog.routes import delete_route
+from gateway.catalog.unused import used_since
 from gateway.database import Connection, Database, DatabaseUnavailable
 from gateway.keyring import Keyring, Receipt, ShreddedEntry, ShredRequest, subject_hash
 from gateway.services.errors import NotFound
@@ -271,12 +272,15 @@ class ErasureService:
             )
         await self._purging.remove_blobs(upload_id)
 
-    async def bury_account(self, user_id: UserId) -> bytes:
+    async def bury_account(self, user_id: UserId, *, unless_used_after: int | None = None) -> bytes:
         """
         Revoke everything a user had, and leave the rest to a job; return the salt of his receipt.
 
+        Args:
+            unless_used_after: a day, Unix ms; one who was here later keeps what he has.
+
         Raises:
-            NotFound: there is no such user, or he was erased before.
+            NotFound: there is no such user, he was erased before, or he was here.
             Held: he, or one of his recordings, must stay.
         """
         async with self._catalog.read() as connection:
@@ -286,6 +290,10 @@ class ErasureService:
         async with self._catalog.write() as connection:
             if user is None or salt is None or not await users.lock_active_user(connection, user_id):
                 raise NotFound(f"there is no user {user_id}")
+            if unless_used_after is not None:
+                used = (await used_since(connection, [user_id])).get(user_id, unless_used_after)
+                if used > unless_used_after:
+                    raise NotFound(f"user {user_id} was here meanwhile")
             if placed := await holds.active_holds(connection, [user_id], at=now):
                 # Told only if nothing in the way is a secret.
                 first = next((hold for hold in placed if not hold.tells_user), placed[0])

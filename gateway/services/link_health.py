@@ -14,6 +14,7 @@ from gateway.catalog import links as catalog
 from gateway.catalog.links import LinkRow
 from gateway.database import Database
 from gateway.services.link_notes import LinkNotes
+from gateway.services.link_notices import LinkNotices
 from gateway.services.linked_places import LinkedPlaces
 from gateway.settings import Links as Limits
 
@@ -30,11 +31,18 @@ class LinkHealth:
     """
 
     def __init__(
-        self, catalog_db: Database, places: LinkedPlaces, notes: LinkNotes, clock: Clock, limits: Limits
+        self,
+        catalog_db: Database,
+        places: LinkedPlaces,
+        notes: LinkNotes,
+        notices: LinkNotices,
+        clock: Clock,
+        limits: Limits,
     ) -> None:
         self._catalog = catalog_db
         self._places = places
         self._notes = notes
+        self._notices = notices
         self._clock = clock
         self._limits = limits
 
@@ -56,6 +64,7 @@ class LinkHealth:
             await catalog.tell_expiring(connection, ends_before=now + self._limits.expiring_s * 1000)
         await self._check_due(now)
         await self._refresh_idle(now)
+        await self._notices.tell(now)
 
     async def check(self, link: LinkRow) -> None:
         """

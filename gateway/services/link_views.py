@@ -3,7 +3,7 @@ Links as their owner sees them: whose account it is, how it is, and what he can 
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -14,27 +14,13 @@ from gateway.catalog.links import LinkRow
 from gateway.crypto.errors import CryptoError
 from gateway.database import Database
 from gateway.services.errors import NotFound, ProviderUnavailable
+from gateway.services.link_advice import advice
 from gateway.services.link_health import LinkHealth
-from gateway.services.link_kinds import LinkKind, LinkKinds
+from gateway.services.link_kinds import LinkKinds
 from gateway.services.link_notes import LinkNotes
 from gateway.services.link_secrets import LinkSecrets, LinkVault
 
 log = structlog.get_logger()
-
-_BY_CONSENT: Final = {
-    catalog.EXPIRING: "Link {title} again soon: what you allowed ends by itself.",
-    catalog.REVOKED: "Link {title} again: what you allowed was withdrawn or has run out. "
-    "What is stored there stays where it is.",
-    catalog.SCOPE_MISSING: "Link {title} again and allow everything that it asks for.",
-    catalog.MISCONFIGURED: "The operator of this gateway has to look at how it speaks to {title}.",
-}
-_BY_SETTINGS: Final = {
-    catalog.REVOKED: "Link {title} again with keys that are valid.",
-    catalog.SCOPE_MISSING: "Give the keys the right to list, read, write and delete, or link {title} again with others.",
-    catalog.MISCONFIGURED: "Look whether the storage is still there and its keys are still valid, "
-    "or link {title} again with others.",
-}
-_FULL: Final = "{title} is full. Make room there, or get more; storing goes on by itself then."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,16 +105,7 @@ class LinkViews:
             title=row.kind if kind is None else kind.title,
             label=None if secrets is None else secrets.label,
             settings={} if secrets is None or kind is None else kind.shown_settings(secrets.settings),
-            what_to_do=_advice(kind, row),
+            what_to_do=advice(kind, row),
             manage_url=None if kind is None or kind.profile is None else kind.profile.manage_url,
             quota=self._notes.quotas.get(row.id),
         )
-
-
-def _advice(kind: LinkKind | None, row: LinkRow) -> str | None:
-    if kind is None:
-        return "This gateway does not offer that kind of storage at the moment; ask its operator."
-    if row.state == catalog.OVER_QUOTA:
-        return _FULL.format(title=kind.title)
-    sentence = (_BY_SETTINGS if kind.profile is None else _BY_CONSENT).get(row.state)
-    return None if sentence is None else sentence.format(title=kind.title)

@@ -6,7 +6,7 @@ believed before than time can have passed, as this process' monotonic clock tell
 What it does not believe, and what is more than is usual, waits for an operator.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,8 +50,11 @@ class _Course:
 class Go:
     """
     A sweep that may begin: of recordings stored before *stored_before*; *stop* is the one that was approved, if it waited.
+
+    *at* is the time that is believed, Unix ms.
     """
 
+    at: int
     stored_before: int
     stop: Stop | None
 
@@ -72,6 +75,7 @@ class RetentionService:
     Decides when to sweep, and sweeps.
 
     *database_now* tells the time of a database that has a clock of its own.
+    *others* is what else is done at a time that is believed, which each is given.
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class RetentionService:
         limits: Limits,
         *,
         database_now: Callable[[], Awaitable[int]] | None = None,
+        others: Sequence[Callable[[int], Awaitable[object]]] = (),
         on_expired: Callable[[int], None] = lambda count: None,
         on_stopped: Callable[[bool], None] = lambda is_stopped: None,
     ) -> None:
@@ -92,6 +97,7 @@ class RetentionService:
         self._bell = bell
         self._limits = limits
         self._database_now = database_now
+        self._others = others
         self._on_expired = on_expired
         self._on_stopped = on_stopped
         self._step_ms = limits.max_clock_step_s * 1000
@@ -102,7 +108,7 @@ class RetentionService:
         """
         Look at the time; call for a sweep where one is due. Done every minute or so, on every node.
         """
-        if self._limits.recordings_days and await self._may_sweep() is not None:
+        if self._is_on and await self._may_sweep() is not None:
             async with self._catalog.write() as connection:
                 await enqueue_job(connection, "retention", "sweep")
             self._bell.ring()
@@ -113,7 +119,7 @@ class RetentionService:
 
         The job that this is carries a lease: one node at a time does it. Cut short, it is taken up where it was.
         """
-        if not self._limits.recordings_days or (go := await self._may_sweep()) is None:
+        if not self._is_on or (go := await self._may_sweep()) is None:
             return 0
         expired, since = 0, 0
         while True:
@@ -127,6 +133,8 @@ class RetentionService:
             await self._ranges.shred(buried.expiries)
             self._bell.ring()
             since = buried.oldest_at
+        for other in self._others:
+            await other(go.at)
         async with self._catalog.write() as connection:
             await move_marker(connection, _SWEPT, self._clock.now_ms())
             if go.stop is not None:
@@ -135,6 +143,10 @@ class RetentionService:
         if expired:
             log.info("retention.swept", recordings=expired, stored_before=go.stored_before)
         return expired
+
+    @property
+    def _is_on(self) -> bool:
+        return bool(self._limits.recordings_days or self._limits.erase_unused_accounts)
 
     async def state(self) -> RetentionState:
         """
@@ -184,7 +196,8 @@ class RetentionService:
     async def _judge(self, connection: Connection, now: int, monotonic: float) -> Go | None:
         marker = await read_marker(connection, _BELIEVED)
         stop = await open_stop(connection, lock=True)
-        stored_before = now - self._limits.recordings_days * _DAY_MS
+        # Without a limit nothing is older than it.
+        stored_before = now - self._limits.recordings_days * _DAY_MS if self._limits.recordings_days else 0
         if marker == 0 and not await has_recordings(connection):
             marker = now
             await move_marker(connection, _BELIEVED, marker)
@@ -202,13 +215,15 @@ class RetentionService:
             await move_marker(connection, _BELIEVED, now)
         self._doubted = None
         if stop is not None and stop.approved_at is not None:
-            return Go(min(stop.stored_before, stored_before), stop)
+            return Go(now, min(stop.stored_before, stored_before), stop)
         if stop is not None and stop.reason != "too-many":
             # The clock was put right.
             await change_stop(connection, stop.id, ended_at=now)
             stop = None
         swept = await read_marker(connection, _SWEPT)
-        if stop is None and now - swept < self._limits.sweep_interval_s * 1000:
+        accounts = await open_stop(connection, of_accounts=True)
+        is_asked_for = accounts is not None and accounts.approved_at is not None
+        if stop is None and not is_asked_for and now - swept < self._limits.sweep_interval_s * 1000:
             self._on_stopped(False)
             return None
         most = self._limits.max_per_sweep
@@ -218,7 +233,7 @@ class RetentionService:
         if most and due > most:
             await self._stopped(connection, stop, "too-many", now, monotonic, stored_before)
             return None
-        return Go(stored_before, stop)
+        return Go(now, stored_before, stop)
 
     async def _stopped(
         self,

@@ -10,7 +10,7 @@ from gateway.services.notices import Notices
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 
-TROUBLE = {"state": "revoked", "title": "Box", "label": "ada's *own* box", "since": 1_700_000_000_000}
+TROUBLE = {"title": "Box", "label": "ada's *own* box", "advice": "Link it again."}
 
 
 async def told_titles(served: Served, user_id: UserId) -> list[str]:
@@ -89,8 +89,8 @@ async def test_what_others_named_is_text_and_nothing_else(served: Served) -> Non
     text = page.notices[0].text
     assert text is not None
     assert "Your a Bcc: b account does not work here" == text.title
-    assert "(&lt;b&gt;[x](javascript:1)&lt;/b&gt; # a `b`)" in text.html
-    assert "(<b>[x](javascript:1)</b> # a `b`)" in text.plain
+    assert "linked: &lt;b&gt;[x](javascript:1)&lt;/b&gt; # a `b`. Link" in text.html
+    assert "linked: <b>[x](javascript:1)</b> # a `b`. Link" in text.plain
 
 
 async def test_a_page_leads_to_the_next(served: Served) -> None:
