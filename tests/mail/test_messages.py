@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from gateway.mail.errors import BadAddress
 from gateway.mail.messages import Mail, Sender, mail_address
 
-SENDER = Sender(address="gateway@example.org", name="Calls, and\r\nBcc: x@example.org", reply_to="help@example.org")
+SENDER = Sender(
+    address="gateway@example.org", name="Calls, and\r\nBcc: x@example.org", reply_to="help@example.org"
+)
 
 
 def mail(**changes: Any) -> Mail:
@@ -41,7 +43,11 @@ def test_it_has_what_a_mail_needs() -> None:
     found = read(content)
     assert "<one@example.org>" == found["Message-ID"]
     assert "Tue, 14 Nov 2023 22:13:20 +0000" == found["Date"]
-    assert ("ada@example.org", "help@example.org", "Grüße") == (found["To"], found["Reply-To"], found["Subject"])
+    assert ("ada@example.org", "help@example.org", "Grüße") == (
+        found["To"],
+        found["Reply-To"],
+        found["Subject"],
+    )
     assert "auto-generated" == found["Auto-Submitted"]
     assert ["text/plain", "text/html"] == [part.get_content_type() for part in found.iter_parts()]
     assert content.isascii()
