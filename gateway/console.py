@@ -13,13 +13,16 @@ from gateway.base.data_directory import DataDirectory
 from gateway.database import Database, migrate
 from gateway.keyring import FileRootStore, Keyring
 from gateway.services.accounts import AccountService
+from gateway.services.announcing import Announcing
 from gateway.services.erasure import ErasureService
 from gateway.services.holds import HoldService
 from gateway.services.notices import Notices
 from gateway.services.places import NoPlaces
 from gateway.services.playback import LiveReads
+from gateway.services.policies import PolicyService
 from gateway.services.purging import PurgeService
 from gateway.services.retention import RetentionService
+from gateway.services.unused_accounts import UnusedAccounts
 from gateway.services.work import WorkBell
 from gateway.settings import Settings
 from gateway.spool import Spool
@@ -40,6 +43,9 @@ class Console:
     erasure: ErasureService
     holds: HoldService
     notices: Notices
+    announcing: Announcing
+    policies: PolicyService
+    unused: UnusedAccounts
     retention: RetentionService
     is_alone: bool
 
@@ -71,15 +77,21 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
         purging = PurgeService(catalog, spool, places, clock)
         holds = HoldService(catalog, keyring, clock)
         erasure = ErasureService(catalog, keyring, purging, places, LiveReads(), holds, clock, WorkBell())
+        accounts = AccountService(catalog, keyring, clock)
+        notices = Notices(catalog, keyring, clock, has_mail=bool(settings.mail.host))
+        announcing = Announcing(catalog, notices, clock, settings.notices)
         yield Console(
             settings=settings,
             catalog=catalog,
             keyring=keyring,
-            accounts=AccountService(catalog, keyring, clock),
+            accounts=accounts,
             erasure=erasure,
             retention=RetentionService(catalog, erasure.ranges, clock, WorkBell(), settings.retention),
             holds=holds,
-            notices=Notices(catalog, keyring, clock, has_mail=bool(settings.mail.host)),
+            notices=notices,
+            announcing=announcing,
+            policies=PolicyService(catalog, announcing, clock),
+            unused=UnusedAccounts(catalog, notices, accounts, erasure, settings.retention),
             is_alone=lock is not None,
         )
 

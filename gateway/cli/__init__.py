@@ -16,8 +16,10 @@ from gateway.cli.demo import demo
 from gateway.cli.download import download
 from gateway.cli.holds import hold
 from gateway.cli.jobs import job
+from gateway.cli.notices import notice
 from gateway.cli.places import link, move, route
 from gateway.cli.plugins import plugin
+from gateway.cli.policies import policy
 from gateway.cli.receipts import receipt
 from gateway.cli.recordings import recordings
 from gateway.cli.retention import retention
@@ -54,6 +56,8 @@ for command in (
     job,
     hold,
     retention,
+    notice,
+    policy,
     scrub,
     plugin,
 ):

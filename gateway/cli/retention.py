@@ -33,6 +33,14 @@ def show(config: Path | None, data_dir: Path | None, as_json: bool) -> None:
         return
     click.echo(f"Last time that was believed: {state['believed_at'] or 'none yet'}")
     click.echo(f"Last sweep:                  {state['swept_at'] or 'none yet'}")
+    accounts = state["accounts_stop"]
+    if accounts is not None:
+        click.echo(f"{accounts['due']} unused accounts wait since {accounts['stopped_at']} to be erased.")
+        if accounts["approved_at"] is None:
+            click.echo(
+                "If that is meant: gateway retention approve-accounts "
+                f"--accounts {accounts['due']} --unused-until {accounts['ends_before'][:10]}"
+            )
     stop = state["stop"]
     if stop is None:
         click.echo("No sweep waits.")
@@ -58,6 +66,7 @@ async def _show(settings: Settings) -> dict[str, Any]:
 
     async with open_console(settings) as console:
         state = await console.retention.state()
+        accounts = await console.unused.waiting()
     stop = state.stop
     return {
         "believed_at": told(state.believed_at),
@@ -70,6 +79,14 @@ async def _show(settings: Settings) -> dict[str, Any]:
             "stored_before": told(stop.stored_before),
             "stopped_at": told(stop.stopped_at),
             "approved_at": told(stop.approved_at),
+        },
+        "accounts_stop": None
+        if accounts is None
+        else {
+            "due": accounts.due,
+            "ends_before": told(accounts.stored_before),
+            "stopped_at": told(accounts.stopped_at),
+            "approved_at": told(accounts.approved_at),
         },
     }
 
@@ -100,3 +117,32 @@ async def _approve(settings: Settings, due: int, stored_before: int) -> None:
     configure_logs(settings.log)
     async with open_console(settings) as console:
         await console.retention.approve(due=due, stored_before=stored_before)
+
+
+@retention.command("approve-accounts")
+@installation_options
+@click.option("--accounts", "due", type=click.IntRange(0), required=True, help="How many will be erased.")
+@click.option(
+    "--unused-until",
+    type=click.DateTime(["%Y-%m-%d"]),
+    required=True,
+    help="The day until which nobody used them, as `gateway retention show` tells it.",
+)
+def approve_accounts(config: Path | None, data_dir: Path | None, due: int, unused_until: datetime) -> None:
+    """
+    Say that accounts which nobody uses are meant to be erased, however many they are.
+    """
+    at = int(unused_until.replace(tzinfo=UTC).timestamp()) * 1000
+    run(_approve_accounts(load_settings(config, data_dir), due, at))
+    say("Approved; the daemon goes on with it within a minute or so.")
+
+
+async def _approve_accounts(settings: Settings, due: int, ends_before: int) -> None:
+    from gateway.base.clock import SystemClock
+    from gateway.cli.logs import configure_logs
+    from gateway.console import open_console
+
+    # What it logs is the record of who did what; it belongs on stderr.
+    configure_logs(settings.log)
+    async with open_console(settings) as console:
+        await console.unused.approve(due=due, ends_before=ends_before, at=SystemClock().now_ms())

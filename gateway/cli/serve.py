@@ -45,6 +45,10 @@ async def _serve(settings: Settings) -> None:
                 f"Listening on {address} (people sign in at {address}/sign-in; documentation at {address}/docs)"
             )
             say(f"Data lies in {settings.data_dir}")
+            if not settings.mail.host:
+                say(
+                    "No mail server is set ([mail]): users are told what they have to know on the pages alone."
+                )
             say("To make a user and a token by hand:")
             say(f"    gateway user add --data-dir {settings.data_dir} --name NAME")
             say(f"    gateway token new --data-dir {settings.data_dir} USER-ID")

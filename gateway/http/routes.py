@@ -13,6 +13,7 @@ from gateway.http import (
     auth_routes,
     health,
     link_routes,
+    notice_routes,
     place_routes,
     recording_routes,
     shapes,
@@ -40,6 +41,7 @@ TAGS: Final = {
         "The proof of an erasure. `gateway receipt verify` checks one without asking this gateway."
     ),
     link_routes.TAG: "Users' own accounts at storage providers, in which their sealed recordings can lie.",
+    notice_routes.TAG: "What users are told, what mail they want, and the operator's policy.",
     place_routes.TAG: "Where recordings are kept: at home, in one's own clouds, or both.",
     _MACHINES: "For probes, monitoring and generators of clients. They need no token.",
 }
@@ -105,6 +107,7 @@ def list_operations(settings: Settings) -> list[Operation]:
         *recording_routes.receipt_operations(),
         *link_routes.link_operations(),
         *place_routes.place_operations(),
+        *notice_routes.notice_operations(),
         *_machine_operations(),
     ]
 

@@ -36,6 +36,7 @@ log = structlog.get_logger()
 NO_SERVER: Final = "no-mail-server"
 _RECORD_LABEL: Final = b"NOTE\x01"
 _LONGEST_PAGE: Final = 100
+_LONGEST_RECORD: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,18 @@ class Notices:
         views = [await self._view(user, notice, facts) for notice in found[:limit]]
         last = views[-1].notice if len(found) > limit else None
         return NoticePage(views, None if last is None else f"{last.created_at}.{last.id}")
+
+    async def record_of(self, user_id: UserId) -> list[Notice]:
+        """
+        Return when a user was told, of what kind, and what became of the mails; the latest first, whoever he is.
+
+        Raises:
+            NotFound: there never was such a user.
+        """
+        async with self._catalog.read() as connection:
+            if await users.get_user(connection, user_id) is None:
+                raise NotFound(f"there is no notice and no user {user_id}")
+            return await catalog.notices_of(connection, user_id, limit=_LONGEST_RECORD)
 
     async def pressing_of(self, user: User) -> NoticeView | None:
         """
