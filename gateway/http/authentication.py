@@ -17,6 +17,7 @@ from gateway.catalog.users import User
 from gateway.http.context import context_of
 from gateway.services.devices import SESSION_PREFIX, csrf_token
 from gateway.services.errors import Unauthenticated
+from gateway.services.notices import NoticeView
 
 SESSION_COOKIE: Final = "__Host-session"
 CSRF_FIELD: Final = "csrf"
@@ -28,11 +29,14 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 class Session:
     """
     Who a browser is signed in as, and what its forms carry.
+
+    *pressing* is what its pages tell him until he has read it.
     """
 
     user: User
     token: Secret
     csrf: str
+    pressing: NoticeView | None = None
 
 
 async def authenticated(request: web.Request) -> User:

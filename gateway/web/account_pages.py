@@ -35,6 +35,7 @@ class AccountPages:
         """
         app.router.add_get(_ACCOUNT, signed_in(self.show))
         app.router.add_post(f"{_ACCOUNT}/personal", signed_in(self.change_personal))
+        app.router.add_post(f"{_ACCOUNT}/mail", signed_in(self.change_mail))
         app.router.add_post(f"{_ACCOUNT}/identities/code", signed_in(self.send_code))
         app.router.add_post(f"{_ACCOUNT}/identities/proof", signed_in(self.join))
         app.router.add_post(f"{_ACCOUNT}/identities/{{id}}/remove", signed_in(self.leave))
@@ -59,6 +60,14 @@ class AccountPages:
             await context_of(request).accounts.change_personal(session.user, changes)
         except InvalidField as error:
             return await self._account(request, session, error=error)
+        return see_other(f"{_ACCOUNT}?saved=1")
+
+    async def change_mail(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Change what mail the person wants.
+        """
+        form = await own_form(request, session)
+        await context_of(request).preferences.set_promotional(session.user.id, form.is_ticked("promotional"))
         return see_other(f"{_ACCOUNT}?saved=1")
 
     async def send_code(self, request: web.Request, session: Session) -> web.StreamResponse:
@@ -158,6 +167,10 @@ class AccountPages:
             this=await people.devices.device_of(session.token.reveal().decode()),
             ways=people.ways.titles(),
             created_at=session.user.created_at,
+            wants_promotional=await context.preferences.wants_promotional(session.user.id),
+            has_mail=bool(context.settings.mail.host),
+            in_force=await context.policies.in_force(),
+            accepted=await context.policies.acceptances_of(session.user),
         )
 
     def _ask_code(

@@ -5,13 +5,14 @@ What people send with the pages' forms, and who may.
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from aiohttp import web
 from multidict import MultiDictProxy
 
 from gateway.http.authentication import CSRF_FIELD, Session, is_own, session_of
+from gateway.http.context import context_of
 from gateway.http.sessions import BINDING_COOKIE
 from gateway.services.errors import ForeignForm
 from gateway.web.rendering import see_other
@@ -80,6 +81,9 @@ def signed_in(page: Page) -> Handler:
         if session is None:
             onward = request.path_qs if request.method == "GET" else "/recordings"
             return see_other(f"/sign-in?next={quote(onward, safe='')}")
+        if request.method == "GET":
+            pressing = await context_of(request).notices.pressing_of(session.user)
+            session = replace(session, pressing=pressing)
         return await page(request, session)
 
     return serve

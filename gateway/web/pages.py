@@ -21,6 +21,8 @@ from gateway.http.problems import status_of
 from gateway.http.routes import DESCRIPTION, Description
 from gateway.services.errors import NotFound
 from gateway.web.account_pages import AccountPages
+from gateway.web.notice_pages import NoticePages
+from gateway.web.policy_pages import PolicyPages
 from gateway.web.recording_pages import RecordingPages
 from gateway.web.reference import read_document
 from gateway.web.rendering import READING, Renderer
@@ -48,6 +50,8 @@ def add_pages(app: web.Application) -> None:
     RecordingPages(renderer).add_to(app)
     StoragePages(renderer).add_to(app)
     AccountPages(renderer).add_to(app)
+    NoticePages(renderer).add_to(app)
+    PolicyPages(renderer).add_to(app)
     app.middlewares.append(_create_refusals(pages))
 
 
