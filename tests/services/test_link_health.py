@@ -178,6 +178,86 @@ async def test_a_grant_that_ends_soon_is_told_of_until_it_is_prolonged(
     assert "ok" == await state_of(ada)
 
 
+async def told_of_links(ada: Linker) -> list[str]:
+    """
+    Return what the user was told, oldest first.
+    """
+    context = ada.served.gateway.context
+    page = await context.notices.page_of(await context.accounts.get_user(ada.user_id), limit=50)
+    return [view.text.title for view in reversed(page.notices) if view.text is not None]
+
+
+ILL = "Your Pretend Drive account does not work here"
+
+
+async def test_a_trouble_that_lasts_is_told_once_and_again_only_after_it_was_well(
+    ada: Linker, account: Account, drive: PretendDrive, health: LinkHealth, clock: FakeClock
+) -> None:
+    await ada.link(account)
+    told = []
+
+    async def an_hour_passes(*, refuses: int) -> None:
+        drive.refuses = refuses
+        if refuses:
+            await ada.ask("POST", f"/v1/links/{(await ada.links())[0]['id']}/check")
+        for _ in range(5):
+            clock.advance(INTERVAL_S)
+            await health.sweep()
+        told.append(await told_of_links(ada))
+
+    for refuses in (0, 507, 507, 403, 0, 0, 507):
+        await an_hour_passes(refuses=refuses)
+    # Another trouble without being well in between is the same.
+    assert [0, 1, 1, 1, 1, 1, 2] == [len(titles) for titles in told]
+    assert [ILL, ILL] == told[-1]
+
+
+async def test_a_trouble_that_is_soon_over_is_not_told(
+    ada: Linker, account: Account, drive: PretendDrive, health: LinkHealth, clock: FakeClock
+) -> None:
+    drive.refuses = 507
+    await ada.link(account)
+    for _ in range(3):
+        await health.sweep()
+        clock.advance(INTERVAL_S)
+    drive.refuses = 0
+    clock.advance(3600)
+    await health.sweep()
+    await health.sweep()
+    assert [] == await told_of_links(ada)
+
+
+async def test_what_ends_soon_is_told_beforehand_and_what_has_ended_then(
+    ada: Linker, account: Account, drive: PretendDrive, health: LinkHealth, clock: FakeClock
+) -> None:
+    drive.oauth.grant_lasts_s = 7 * DAY_S
+    await ada.link(account)
+    clock.advance(4 * DAY_S)
+    for _ in range(3):
+        await health.sweep()
+    [ending] = await told_of_links(ada)
+    assert ending.startswith("Your Pretend Drive account has to be linked again by")
+
+    drive.oauth.revoke(account)
+    clock.advance(30 * DAY_S)
+    for _ in range(3):
+        await health.sweep()
+        clock.advance(3600)
+    assert [ending, ILL] == await told_of_links(ada)
+
+
+async def test_nobody_is_told_of_what_he_unlinked(
+    ada: Linker, account: Account, drive: PretendDrive, health: LinkHealth, clock: FakeClock
+) -> None:
+    drive.refuses = 507
+    link = await ada.link(account)
+    await health.sweep()
+    await ada.ask("DELETE", f"/v1/links/{link['id']}")
+    clock.advance(2 * 3600)
+    await health.sweep()
+    assert [] == await told_of_links(ada)
+
+
 async def test_attempts_that_expired_are_swept(ada: Linker, health: LinkHealth, clock: FakeClock) -> None:
     await ada.begin()
     clock.advance(600)
