@@ -188,7 +188,7 @@ async def test_a_policy_is_announced_shown_and_accepted(
     assert f"<{PUBLIC_URL}/policy/1>" in mailbox.mails[0].message.get_body(("plain",)).get_content()  # type: ignore[union-attr]
     assert 1 == len(await told(served, other))
     page = await browser.go("/recordings")
-    assert "The policy changes on" in page.text
+    assert "This service has a policy from" in page.text
     page = await browser.go("/policy")
     assert "What we keep" in page.text
     assert "<strong>longer</strong>" in page.source
@@ -199,7 +199,7 @@ async def test_a_policy_is_announced_shown_and_accepted(
     assert "You accepted this version on" in page.text
     [accepted] = (await phone.ask("GET", "/v1/me/policy")).document["accepted"]
     assert 1 == accepted["version"]
-    assert "The policy changes on" not in (await browser.go("/recordings")).text
+    assert "This service has a policy from" not in (await browser.go("/recordings")).text
     assert "You accepted version 1 on" in (await browser.go("/account")).text
 
     # The next one is in force from its day on, and the first time of accepting stays.
