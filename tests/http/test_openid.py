@@ -61,22 +61,29 @@ def dropbox(clock: FakeClock) -> Iterator[DropboxSignIn]:
         yield provider
 
 
+def settings_of(provider: SignIn) -> dict[str, Any]:
+    """
+    Return the settings of a gateway at which one signs in at *provider*.
+    """
+    if isinstance(provider, GoogleSignIn):
+        return {
+            **CLIENT,
+            "authorize_url": f"{provider.url}/o/oauth2/v2/auth",
+            "token_url": f"{provider.url}/token",
+            "keys_url": f"{provider.url}/oauth2/v3/certs",
+            "issuers": [provider.url, provider.url.removeprefix("http://")],
+        }
+    if isinstance(provider, MicrosoftSignIn):
+        return {**CLIENT, "login_url": provider.url}
+    return {**CLIENT, "api_root": provider.url, "web_root": provider.url}
+
+
 @pytest.fixture
 def kinds(
     google: GoogleSignIn, microsoft: MicrosoftSignIn, dropbox: DropboxSignIn
 ) -> dict[str, dict[str, Any]]:
-    return {
-        "console": {},
-        "google": {
-            **CLIENT,
-            "authorize_url": f"{google.url}/o/oauth2/v2/auth",
-            "token_url": f"{google.url}/token",
-            "keys_url": f"{google.url}/oauth2/v3/certs",
-            "issuers": [google.url, google.url.removeprefix("http://")],
-        },
-        "microsoft": {**CLIENT, "login_url": microsoft.url},
-        "dropbox": {**CLIENT, "api_root": dropbox.url, "web_root": dropbox.url},
-    }
+    providers = (google, microsoft, dropbox)
+    return {"console": {}, **{provider.kind: settings_of(provider) for provider in providers}}
 
 
 @pytest.fixture
