@@ -3,7 +3,7 @@ The words in which the route tables list what the API offers: operations, parame
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -202,11 +202,12 @@ REFUSALS: Final[dict[int, Refusal]] = {
         (Parameter("Content-Range", "The recording's size: `bytes */` and a number.", is_required=True),),
     ),
     423: Refusal(
-        "Superseded",
-        "Taken over by another request",
-        "A newer request has taken the upload over. What this one had brought is kept.",
-        ("superseded",),
-        (_RETRY_AFTER,),
+        "Locked",
+        "Locked",
+        "A newer request has taken the upload over; what this one had brought is kept. "
+        "Or a legal hold keeps from being erased what should be.",
+        ("superseded", "held"),
+        (replace(_RETRY_AFTER, is_required=False),),
     ),
     429: Refusal(
         "TooManyUploads",
