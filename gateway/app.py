@@ -422,7 +422,8 @@ async def _home(
     Load the plugins, and connect the operator's own backend; with its blobs as files, where they are files of this machine.
     """
     plugins = load_plugins(
-        wanted={settings.home.kind, *settings.links.kinds, *settings.sign_in.kinds},
+        wanted={settings.home.kind, *settings.links.kinds},
+        wanted_identities=settings.sign_in.kinds,
         disabled=settings.plugins.disabled,
         pinned=settings.plugins.pinned,
     )

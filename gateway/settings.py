@@ -2,7 +2,9 @@
 The gateway's settings: a TOML file and the environment, read once into frozen, typed values.
 
 The only reader of the environment.
-``GATEWAY_UPLOADS__MAX_LENGTH=1000000`` overrides ``max_length`` in ``[uploads]`` of the file.
+``GATEWAY_UPLOADS__MAX_LENGTH=1000000`` overrides ``max_length`` in ``[uploads]`` of the file, and
+``GATEWAY_SIGN_IN__KINDS__TWILIO__API_KEY_SECRET`` one setting of a kind; with ``__FILE`` after it, a variable names a
+file that holds the value.
 Every limit of the gateway is a setting here, with its default; ``config/gateway.example.toml`` shows them all.
 """
 
@@ -14,7 +16,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import msgspec
 
 from gateway.base.errors import ConfigurationError
-from gateway.base.toml import merge_tables, parse_value, read_tables
+from gateway.base.toml import merge_tables, merge_variable, read_tables
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
 
@@ -464,11 +466,8 @@ class Settings(Section, frozen=True):
             merge_tables(tables, sources, read_tables(file), str(file))
         values = os.environ if environment is None else environment
         for name, text in sorted(values.items()):
-            section, separator, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().partition("__")
-            if name.startswith(ENVIRONMENT_PREFIX) and separator:
-                merge_tables(
-                    tables, sources, {section: {key: parse_value(text)}}, f"the environment's {name}"
-                )
+            if name.startswith(ENVIRONMENT_PREFIX) and "__" in name.removeprefix(ENVIRONMENT_PREFIX):
+                merge_variable(tables, sources, name, text, prefix=ENVIRONMENT_PREFIX)
         merge_tables(tables, sources, overrides or {}, "the command line")
         for table, entries in tables.items():
             for key, value in entries.items():

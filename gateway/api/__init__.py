@@ -34,7 +34,7 @@ from gateway.api.errors import (
     Unsupported,
     translated,
 )
-from gateway.api.hookspecs import ENTRY_POINT_GROUP, PROJECT, hookimpl
+from gateway.api.hookspecs import ENTRY_POINT_GROUP, IDENTITY_ENTRY_POINT_GROUP, PROJECT, hookimpl
 from gateway.api.identity import (
     Channel,
     CodeGone,
@@ -57,6 +57,7 @@ from gateway.api.versions import API_VERSION, SUPPORTED_API_VERSIONS
 __all__ = [
     "API_VERSION",
     "ENTRY_POINT_GROUP",
+    "IDENTITY_ENTRY_POINT_GROUP",
     "PROJECT",
     "SUPPORTED_API_VERSIONS",
     "AccessDenied",

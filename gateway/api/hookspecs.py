@@ -18,6 +18,12 @@ PROJECT: Final = "gateway"
 """The name under which pluggy tells our marks from those of others."""
 
 ENTRY_POINT_GROUP: Final = "gateway.plugins"
+IDENTITY_ENTRY_POINT_GROUP: Final = "gateway.identities"
+"""
+Where a distribution names the identity kinds of its plugins, each leading to the same module as the plugin.
+
+Not needed, but without it a gateway where people sign in by such a kind imports every plugin until it has found it.
+"""
 """The entry point group in which a distribution names its plugin module."""
 
 hookspec: Final = pluggy.HookspecMarker(PROJECT)

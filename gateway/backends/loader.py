@@ -22,6 +22,7 @@ import pluggy
 
 from gateway.api import (
     ENTRY_POINT_GROUP,
+    IDENTITY_ENTRY_POINT_GROUP,
     PROJECT,
     SUPPORTED_API_VERSIONS,
     Backend,
@@ -136,6 +137,7 @@ class PluginSet:
 def load_plugins(
     *,
     wanted: Collection[str] | None = None,
+    wanted_identities: Collection[str] = (),
     enabled: Collection[str] | None = None,
     disabled: Collection[str] = (),
     pinned: Mapping[str, str] | None = None,
@@ -143,8 +145,9 @@ def load_plugins(
     """
     Load the plugins of all installed distributions: our own first, then in the order of their names.
 
-    *wanted* are names of backend kinds, if not all are. Importing a provider's library costs much time and memory, so
-    plugins that are called like such a kind come first then, and others only while one of the kinds is missing still.
+    *wanted* are names of backend kinds, if not all kinds are, and *wanted_identities* of identity kinds. Importing a
+    provider's library costs much time and memory, so plugins that are called like such a kind, or whose distribution
+    names it in the group `IDENTITY_ENTRY_POINT_GROUP`, come first then, and others only while one is missing still.
 
     *enabled* and *disabled* are names of entry points.
     What is disabled, or not among *enabled* if that is given, is not even imported;
@@ -157,8 +160,14 @@ def load_plugins(
     origins: dict[str, Origin] = {}
     identities: dict[str, IdentityKind[Any]] = {}
     identity_origins: dict[str, Origin] = {}
-    for offer in sorted(offers, key=lambda offer: wanted is not None and offer.plugin not in wanted):
-        if wanted is not None and kinds.keys() | identities.keys() >= set(wanted):
+    if wanted is not None:
+        named = {*wanted, *wanted_identities}
+        offers = sorted(
+            offers,
+            key=lambda offer: offer.plugin not in named and offer.identities.isdisjoint(wanted_identities),
+        )
+    for offer in offers:
+        if wanted is not None and kinds.keys() >= set(wanted) and identities.keys() >= set(wanted_identities):
             break
         if offer.plugin in disabled or (enabled is not None and offer.plugin not in enabled):
             continue
@@ -250,6 +259,8 @@ class _Offer:
     version: str
     entry_point: metadata.EntryPoint
     installed: metadata.Distribution
+    identities: frozenset[str] = frozenset()
+    """The identity kinds that its distribution says it brings; what it does bring is seen once it is imported."""
 
     @property
     def plugin(self) -> str:
@@ -273,9 +284,13 @@ def _offers() -> tuple[list[_Offer], list[PluginFault]]:
             continue
         name, version = _name_of(distribution)
         try:
+            told = distribution.entry_points.select(group=IDENTITY_ENTRY_POINT_GROUP)
             for entry_point in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
+                identities = frozenset(one.name for one in told if one.value == entry_point.value)
                 # Of two installations of one distribution, the first on the path gets imported.
-                offers.setdefault((name, entry_point.name), _Offer(name, version, entry_point, distribution))
+                offers.setdefault(
+                    (name, entry_point.name), _Offer(name, version, entry_point, distribution, identities)
+                )
         except Exception as exc:  # noqa: BLE001 -- whatever is wrong with it is its fault alone
             faults.append(
                 PluginFault("?", name, version, f"its entry points are unreadable ({_told(exc)}).", exc)

@@ -214,6 +214,91 @@ def test_nobody_takes_the_name_of_our_own_by_the_name_of_a_plugin(tape: Installe
     assert OUR_DISTRIBUTION == plugins.origins["local"].distribution
 
 
+PERSON = """
+    from dataclasses import dataclass
+
+    from gateway.api import API_VERSION, IdentityKind, hookimpl
+
+    @dataclass(frozen=True)
+    class Settings:
+        client_id: str = ""
+
+    @hookimpl
+    def gateway_register_identities():
+        return [
+            IdentityKind(
+                name="NAME", space="NAME", title="N", api_version=API_VERSION, settings_type=Settings, profile=print
+            )
+        ]
+"""
+
+
+def install_person(site: Path, kind: str, *, distribution: str, plugin: str, is_told: bool) -> None:
+    module = f"person_plugin_{next(_numbers)}"
+    install(
+        site,
+        distribution,
+        {module: PERSON.replace("NAME", kind)},
+        plugins={plugin: module},
+        identities={kind: module} if is_told else None,
+    )
+
+
+@pytest.mark.usefixtures("not_to_be_imported")
+def test_of_identities_only_the_plugin_that_is_told_to_bring_it_is_imported(site: Path) -> None:
+    install_person(site, "ring", distribution="gateway-zebra", plugin="zebra", is_told=True)
+    plugins = load_plugins(wanted=(), wanted_identities={"ring"})
+    assert (["ring"], ()) == (list(plugins.identities), plugins.faults)
+
+
+def test_an_identity_that_is_not_told_of_is_found_all_the_same(site: Path, tape: Installed) -> None:
+    tape()
+    install_person(site, "ring", distribution="gateway-zebra", plugin="zebra", is_told=False)
+    assert ["ring"] == list(load_plugins(wanted=(), wanted_identities={"ring"}).identities)
+
+
+def test_a_plugin_that_is_told_to_bring_an_identity_and_does_not_is_passed_by(site: Path) -> None:
+    install_person(site, "ring", distribution="gateway-zebra", plugin="zebra", is_told=False)
+    module = f"person_plugin_{next(_numbers)}"
+    install(
+        site,
+        "a-first-one",
+        {module: PERSON.replace("NAME", "other")},
+        plugins={"first": module},
+        identities={"ring": module},
+    )
+    plugins = load_plugins(wanted=(), wanted_identities={"ring"})
+    assert "gateway-zebra" == plugins.identity_origins["ring"].distribution
+
+
+def test_a_backend_of_the_same_name_is_not_the_identity_that_is_wanted(site: Path, tape: Installed) -> None:
+    tape(kind="ring", distribution="a-first-one", plugin="ring")
+    install_person(site, "ring", distribution="gateway-zebra", plugin="zebra", is_told=False)
+    assert ["ring"] == list(load_plugins(wanted=(), wanted_identities={"ring"}).identities)
+
+
+def test_our_own_plugins_tell_the_identities_that_they_bring() -> None:
+    """
+    In what is really installed here: a gateway where people sign in by one of them imports no other's library.
+    """
+    told = {
+        (one.name, one.dist.name, one.value)
+        for one in metadata.entry_points(group="gateway.identities")
+        if one.dist is not None
+    }
+    values = {
+        (one.name, one.dist.name): one.value
+        for one in metadata.entry_points(group="gateway.plugins")
+        if one.dist is not None
+    }
+    brought = {
+        (name, origin.distribution, values[origin.plugin, origin.distribution])
+        for name, origin in load_plugins().identity_origins.items()
+    }
+    assert {"console", "twilio", "google", "microsoft", "dropbox"} <= {name for name, _, _ in told}
+    assert told == brought
+
+
 # What is pinned
 
 
