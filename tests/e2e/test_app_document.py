@@ -70,13 +70,16 @@ def test_there_is_a_way_to_run_every_example() -> None:
 # The shell
 
 
-async def test_the_shell_s_examples_do_what_is_shown_below_them(served: Served, tmp_path: Path) -> None:
+async def test_the_shell_s_examples_do_what_is_shown_below_them(
+    served: Served, clock: FakeClock, tmp_path: Path
+) -> None:
     shell = Shell(served, tmp_path)
     (tmp_path / "call.m4a").write_bytes(SAMPLE.read_bytes())
     printed = ""
     for block in BLOCKS:
         if block.language == "sh":
             printed = await asyncio.to_thread(shell.run, block)
+            clock.advance(1)
         elif block.language == "json":
             assert_alike(json.loads(block.text), json.loads(printed))
         elif block.language == "http":
