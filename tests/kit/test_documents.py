@@ -13,7 +13,7 @@ from gateway.testing import SUITES
 from tests.support.tree import ROOT
 
 PLUGINS = ROOT / "docs" / "plugins"
-EXAMPLE = PLUGINS / "sftp"
+EXAMPLES = [PLUGINS / "sftp", PLUGINS / "company"]
 QUOTE = re.compile(r"^`([^`\n]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCK = re.compile(r"^```(\w+)\n.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -46,7 +46,7 @@ QUOTES = QUOTE.findall((PLUGINS / "writing.md").read_text())
 
 @pytest.mark.parametrize(("file", "quoted"), QUOTES, ids=range(len(QUOTES)))
 def test_what_the_tutorial_quotes_is_in_the_example(file: str, quoted: str) -> None:
-    assert quoted in (EXAMPLE / file).read_text()
+    assert any(quoted in (example / file).read_text() for example in EXAMPLES if (example / file).exists())
 
 
 def test_the_tutorial_shows_no_code_that_is_not_a_quote() -> None:
@@ -55,12 +55,13 @@ def test_the_tutorial_shows_no_code_that_is_not_a_quote() -> None:
     assert len(QUOTES) == len(shown) > 10
 
 
-def test_the_example_is_not_installed_and_the_gateway_does_not_know_it() -> None:
-    assert [] == [entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP) if entry.name == "sftp"]
+def test_the_examples_are_not_installed_and_the_gateway_does_not_know_them() -> None:
+    names = {example.name for example in EXAMPLES}
+    assert [] == [entry for entry in metadata.entry_points(group=ENTRY_POINT_GROUP) if entry.name in names]
     known = [
         file
         for folder in ("gateway", "plugins", "scripts")
         for file in (ROOT / folder).rglob("*.py")
-        if "gateway_sftp" in file.read_text()
+        if any(f"gateway_{name}" in file.read_text() for name in names)
     ]
     assert [] == known
