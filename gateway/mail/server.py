@@ -156,6 +156,8 @@ class MailServer:
         )
         try:
             await client.connect()
+            # What it can do is asked anew: after STARTTLS it is not what it said in clear.
+            await client.ehlo()
         except BaseException:
             client.close()
             raise

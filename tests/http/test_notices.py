@@ -2,6 +2,7 @@
 What users are told, asked and offered: over the API and on the pages, and what nobody else can do with it.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -139,18 +140,21 @@ async def test_one_click_unsubscribes_without_signing_in(served: Served, mailbox
     async with served.http.get(link) as response:
         assert 200 == response.status
     assert await preferences.wants_promotional(user_id)
+    announcing = served.gateway.telling.announcing
+    queued = await announcing.announce("announcement", title="More", body="Some.", is_promotional=True)
+    await announcing.carry_on(queued)
 
     for _ in range(2):
         async with served.http.post(link, data={"List-Unsubscribe": "One-Click"}) as response:
             assert 200 == response.status
         assert not await preferences.wants_promotional(user_id)
-    # One that was queued before that is not sent any more.
-    count = len(mailbox.mails)
-    await served.gateway.telling.announcing.announce(
-        "announcement", title="More", body="Some.", is_promotional=True
-    )
+    # One that was queued before that is not sent any more, nor is any that comes after.
+    await announcing.announce("announcement", title="Even more", body="Some.", is_promotional=True)
     await served.placed()
-    assert count == len(mailbox.mails)
+    assert 1 == len(mailbox.mails)
+    assert {"opted-out": 2} == Counter(
+        notice.mail_reason for notice in await told(served, user_id) if notice.mail_reason
+    )
 
 
 async def test_no_link_can_be_made_for_somebody_else(served: Served, mailbox: Mailbox) -> None:

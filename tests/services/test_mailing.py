@@ -158,6 +158,29 @@ async def test_what_is_put_off_waits_longer_each_time_and_is_given_up_in_the_end
     assert [] == await jobs_left(served)
 
 
+async def test_what_was_put_off_often_has_not_failed(
+    tmp_path: Path, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(
+        tmp_path / "data", with_workers=False, jobs={"max_attempts": 3}, **mail_sections(mailbox)
+    ) as served:
+        user_id = await person(served)
+        mailbox.faults.order("mail", Effect.THROTTLE, times=5)
+        await tell(served, user_id)
+        for _ in range(5):
+            await try_again(served)
+        with monkeypatch.context() as patched:
+
+            async def fail(*_: object, **__: object) -> None:
+                raise RuntimeError("for once")
+
+            patched.setattr(catalog, "get_notice", fail)
+            await try_again(served)
+        # One failure is the first of its kind, and not the sixth.
+        await try_again(served)
+        assert [("sent", None)] == await mailed(served, user_id)
+
+
 async def test_a_lost_answer_brings_the_same_message_again(served: Served, mailbox: Mailbox) -> None:
     user_id = await person(served)
     mailbox.faults.order("content", Effect.LOSE_ANSWER)
