@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, Self, cast
 
 import msgspec
-from sqlalchemy import Row, Select, bindparam, select, update
+from sqlalchemy import Row, Select, bindparam, delete, select, update
 
 from gateway.base.ids import UserId
 from gateway.catalog.tables import notice_audiences, notice_runs, users
@@ -133,6 +133,16 @@ async def next_users(connection: Connection, run: Run, *, limit: int) -> list[Us
     return [UserId(user_id) for user_id in (await connection.execute(query.limit(limit))).scalars()]
 
 
+async def end_run(connection: Connection, run_id: str, *, at: int) -> None:
+    """
+    Note that all whom a run was for were told; whom it was for is forgotten, for their notices say it.
+    """
+    await connection.execute(delete(notice_audiences).where(notice_audiences.c.run_id == run_id))
+    await connection.execute(
+        update(notice_runs).where(notice_runs.c.id == run_id).values(state="done", ended_at=at)
+    )
+
+
 async def move_run(connection: Connection, run_id: str, position: UserId) -> None:
     """
     Note how far a run has come.
@@ -140,12 +150,8 @@ async def move_run(connection: Connection, run_id: str, position: UserId) -> Non
     await connection.execute(update(notice_runs).where(notice_runs.c.id == run_id).values(position=position))
 
 
-async def change_run(
-    connection: Connection, run_id: str, state: RunState, *, ended_at: int | None = None
-) -> None:
+async def start_run(connection: Connection, run_id: str) -> None:
     """
-    Note what state a run is in.
+    Note that it is said for whom a run is, and that they are to be told.
     """
-    await connection.execute(
-        update(notice_runs).where(notice_runs.c.id == run_id).values(state=state, ended_at=ended_at)
-    )
+    await connection.execute(update(notice_runs).where(notice_runs.c.id == run_id).values(state="running"))

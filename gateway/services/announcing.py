@@ -188,7 +188,7 @@ class Announcing:
                 batch = []
         await self._add(run, batch)
         async with self._catalog.write() as connection:
-            await notice_runs.change_run(connection, run.id, "running")
+            await notice_runs.start_run(connection, run.id)
             await enqueue_job(connection, ANNOUNCE, run.id)
 
     async def _add(self, run: Run, batch: Sequence[UserId]) -> None:
@@ -208,7 +208,7 @@ class Announcing:
                 return False
             found = await notice_runs.next_users(connection, run, limit=self._limits.batch)
             if not found:
-                await notice_runs.change_run(connection, run_id, "done", ended_at=self._clock.now_ms())
+                await notice_runs.end_run(connection, run_id, at=self._clock.now_ms())
                 return False
             active = await users.lock_active_users(connection, found)
             wanted = await catalog.promotional_wanted(connection, active) if run.is_promotional else active

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from gateway.base.ids import UserId
 from gateway.catalog import notice_runs
 from gateway.catalog.jobs import list_jobs
+from gateway.catalog.tables import notice_audiences
 from gateway.services.announcing import Announcing
 from gateway.services.errors import InvalidField, NotFound
 from gateway.services.work import NotNow
@@ -117,6 +119,9 @@ async def test_those_who_are_named_and_nobody_else(
     assert 3 == len(mailbox.mails)
     assert sorted(users[:3]) == [notice.user_id async for notice in announcing.told_by(run)]
     assert [] == await told(served, users[3])
+    # Who was told stands with the notices; for whom it was is not kept besides.
+    async with served.gateway.context.catalog.read() as connection:
+        assert 0 == await connection.scalar(select(func.count()).select_from(notice_audiences))
 
 
 async def test_nobody_is_told_where_one_is_unknown(
