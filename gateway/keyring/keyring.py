@@ -33,13 +33,20 @@ from gateway.keyring.ledger import (
     find_receipts_of,
     find_shredded_since,
 )
-from gateway.keyring.receipts import Link, Receipt, placements_document, sign_purged
+from gateway.keyring.receipts import (
+    SERVICE_KEY_SALT,
+    Link,
+    Receipt,
+    placements_document,
+    sign_purged,
+    subject_hash,
+)
 from gateway.keyring.recovery import ROOT_STORE_ADVICE, refuse_mismatch
 from gateway.keyring.requests import PurgeState, ShreddedEntry, ShredRequest
 from gateway.keyring.roots import RootStore
 from gateway.keyring.rounds import OnStep, Rounds
 from gateway.keyring.rows import durable_write, read_head
-from gateway.keyring.service_keys import ServiceKeys
+from gateway.keyring.service_keys import RECEIPTS_PURPOSE, ServiceKeys
 from gateway.keyring.tree import Tree
 
 DEFAULT_BLOCK_SIZE = 1024
@@ -313,8 +320,35 @@ class Keyring:
     async def service_key(self, purpose: str) -> Secret:
         """
         Return the service's own key for *purpose*, the same after every restart.
+
+        Raises:
+            LeafShredded: it was shredded.
         """
         return await self._service_keys.leaf(purpose)
+
+    async def shred_service_key(self, purpose: str) -> Receipt:
+        """
+        Make the service's own key for *purpose* underivable for good; the purpose has no key from then on.
+
+        Raises:
+            ValueError: *purpose* is the signing of receipts, without which nothing could be shredded any more.
+            KeyringError: as `shred`.
+        """
+        if purpose == RECEIPTS_PURPOSE:
+            raise ValueError("the key that signs receipts is not shredded")
+        index = await self._service_keys.index(purpose)
+        return await self.shred(
+            ShredRequest(
+                subject_id=purpose,
+                kind="service-key",
+                slot=SERVICE_SLOT,
+                first=index,
+                last=index,
+                revoked_at_ms=self._clock.now_ms(),
+                subject_hash=subject_hash(purpose, SERVICE_KEY_SALT),
+                commitment=None,
+            )
+        )
 
     async def close(self) -> None:
         """

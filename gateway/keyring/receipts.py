@@ -43,9 +43,21 @@ _COVERS: Final = {
         "noted about them, and the personal data of the account were only ever stored sealed under those keys, so "
         "every copy of them is unreadable: at every storage backend, in every backup of the blobs, of the catalog and "
         "of the key database, of any age. This holds because the key tree was written anew without these keys, and "
-        "because the root key that led to them, named here as destroyed_root, was destroyed as root_store says."
+        "because the root key that led to them, named here as destroyed_root, was destroyed as root_store says. Not "
+        "covered are the keyed hashes by which its numbers and accounts were found: whoever holds an old catalog can "
+        "compare numbers with them as long as the look-up key of that time exists. That key is the gateway's own; when "
+        "it is shredded too, another receipt says so, whose subject is a service-key."
+    ),
+    "service-key": (
+        "This key, one of the gateway's own, can no longer be derived from anything that is stored. By a look-up key "
+        "people were found: nobody can find out any more whether a number or an account is among the keyed hashes that "
+        "were made with it, in any catalog or backup of it, of any age. This holds because the key tree was written "
+        "anew without this key, and because the root key that led to it, named here as destroyed_root, was destroyed "
+        "as root_store says."
     ),
 }
+SERVICE_KEY_SALT: Final = bytes(32)
+"""The salt of a service key's receipts: its purpose is nobody's secret."""
 _COVERS_PURGED: Final = (
     "The sealed blobs of this subject, unreadable since the receipt named by shredded_receipt, have also been removed "
     "from the storage backends, as placements says. Where it says recoverable-until, the backend itself may bring "

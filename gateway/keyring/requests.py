@@ -7,7 +7,7 @@ from typing import Literal
 
 from gateway.base.ids import SERVICE_SLOT, USER_LEAF, Epoch, KeySlot, LeafIndex
 
-SubjectKind = Literal["recording", "recordings", "account"]
+SubjectKind = Literal["recording", "recordings", "account", "service-key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,11 @@ class ShredRequest:
 
     A recording, or the recordings that expired together, is the leaves *first* to *last* of its user's slot, both included.
     An account is its whole slot, with neither.
+    A key of the service's own is one leaf of slot 0.
     """
 
     subject_id: str
-    """The recording's or user's id. It is remembered: asked for again, it gives its first receipt."""
+    """The recording's or user's id, or a service key's purpose. Asked for again, it gives its first receipt."""
     kind: SubjectKind
     slot: KeySlot
     first: LeafIndex | None
@@ -52,8 +53,8 @@ class ShredRequest:
     def __post_init__(self) -> None:
         if not self.subject_id:
             raise ValueError("a subject has an id")
-        if not SERVICE_SLOT < self.slot < 2**32:
-            raise ValueError("a subject lies in a user's slot, 1 to 2^32-1")
+        if not SERVICE_SLOT <= self.slot < 2**32 or (self.slot == SERVICE_SLOT) != (self.kind == "service-key"):
+            raise ValueError("a subject lies in a user's slot, 1 to 2^32-1, a service key in slot 0")
         if len(self.subject_hash) != 32:
             raise ValueError("a subject's hash has 32 bytes")
         if self.kind == "account":
@@ -61,6 +62,8 @@ class ShredRequest:
                 raise ValueError("an account is its whole slot, without a range")
         elif self.first is None or self.last is None or not 0 <= self.first <= self.last < USER_LEAF:
             raise ValueError("a recording is a range of leaves, first to last, below the user's own leaf")
+        elif self.kind == "service-key" and self.first != self.last:
+            raise ValueError("a service key is one leaf")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.base.ids import SERVICE_SLOT, USER_LEAF, LeafIndex
 from gateway.base.secret import Secret
+from gateway.crypto.errors import LeafPunctured
 from gateway.crypto.keys import subkey
 from gateway.crypto.signing import SigningKey
 from gateway.database import Database
-from gateway.keyring.errors import IndexesExhausted
+from gateway.keyring.errors import IndexesExhausted, LeafShredded
 from gateway.keyring.rows import durable_write, read_head
 from gateway.keyring.tables import index_marks, service_keys
 from gateway.keyring.tree import Tree
@@ -32,6 +33,19 @@ class ServiceKeys:
     async def leaf(self, purpose: str) -> Secret:
         """
         Return the leaf for *purpose*, the same at every call and after every restart.
+
+        Raises:
+            LeafShredded: it was shredded; the purpose has no other.
+        """
+        index = await self.index(purpose)
+        try:
+            return (await self._tree.state(SERVICE_SLOT)).leaf(index)
+        except LeafPunctured:
+            raise LeafShredded(SERVICE_SLOT, index) from None
+
+    async def index(self, purpose: str) -> LeafIndex:
+        """
+        Return which leaf of slot 0 serves *purpose*, from now on and for good.
         """
         index = self._registered.get(purpose)
         if index is None:
@@ -40,7 +54,7 @@ class ServiceKeys:
             if index is None:
                 index = await self._register(purpose)
             self._registered[purpose] = index
-        return (await self._tree.state(SERVICE_SLOT)).leaf(index)
+        return index
 
     async def signing_key(self) -> SigningKey:
         """

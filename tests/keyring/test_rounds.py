@@ -517,6 +517,9 @@ async def test_a_closed_keyring_shreds_no_more_and_ends_what_runs(world: World) 
         {"first": -1},
         {"subject_hash": b"short"},
         {"kind": "account"},
+        {"kind": "service-key"},
+        {"kind": "service-key", "slot": 0, "first": 4},
+        {"kind": "service-key", "slot": 0, "first": None, "last": None},
     ],
 )
 def test_a_malformed_request_cannot_be_made(change: dict[str, object]) -> None:
@@ -531,5 +534,5 @@ def test_a_malformed_request_cannot_be_made(change: dict[str, object]) -> None:
         "commitment": None,
     }
     ShredRequest(**fields)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"subject|recording|account"):
+    with pytest.raises(ValueError, match=r"subject|recording|account|service"):
         ShredRequest(**{**fields, **change})  # type: ignore[arg-type]
