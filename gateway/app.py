@@ -42,7 +42,9 @@ from gateway.services.expiry import UploadExpiry
 from gateway.services.holders import Holders
 from gateway.services.holds import HoldService
 from gateway.services.leaf_choice import UnusedLeaves
+from gateway.services.leaving import LeavingService
 from gateway.services.linked_places import LinkedPlaces
+from gateway.services.look_up_replacement import LookUpReplacement
 from gateway.services.moving import MoveService
 from gateway.services.new_uploads import NewUploads
 from gateway.services.placement import PlacementService
@@ -66,7 +68,7 @@ from gateway.web.pages import add_pages
 from gateway.workers.jobs import Handler, JobDesk, JobWorker, copy_handlers, job_handlers
 from gateway.workers.scrubber import Scrubber
 from gateway.workers.supervisor import Supervisor
-from gateway.workers.sweeper import RetentionSweeper, SignInSweeper, UploadSweeper
+from gateway.workers.sweeper import LeavingSweeper, RetentionSweeper, SignInSweeper, UploadSweeper
 
 log = structlog.get_logger()
 
@@ -95,6 +97,7 @@ class Gateway:
     holds: HoldService
     retention: RetentionService
     unused: UnusedAccounts
+    look_ups: LookUpReplacement
     bell: WorkBell
     links: Links
     telling: Telling
@@ -243,12 +246,17 @@ async def open_gateway(
         stack.push_async_callback(whole_uploads.close)
 
         moves = MoveService(catalog, copies, purging, clock, bell, end_link=links.linking.end)
+        people, look_ups = await open_people(
+            settings, stack, catalog, keyring, plugins, accounts, clock, home_bell
+        )
+        leaving = LeavingService(catalog, keyring, erasure, holds, clock, home_bell, settings.leaving)
+        stack.push_async_callback(leaving.close)
         context = Context(
             settings=settings,
             catalog=catalog,
             keyring=keyring,
             accounts=accounts,
-            people=await open_people(settings, stack, catalog, keyring, plugins, accounts, clock),
+            people=people,
             uploads=uploads,
             whole_uploads=whole_uploads,
             recordings=RecordingService(catalog, views, keyring, clock, settings.recordings),
@@ -261,15 +269,19 @@ async def open_gateway(
             preferences=telling.preferences,
             policies=telling.policies,
             erasure=erasure,
+            leaving=leaving,
             metrics=metrics,
         )
+        # In this order: who left is noted by the newest key, and nobody is found anew who is erased.
+        await look_ups.follow_keys()
         await erasure.follow_shredding_log()
+        await look_ups.mend()
         await _sweep_spool(catalog, spool)
         node = directory.node_name()
         async with catalog.write() as connection:
             # This node's earlier process is dead, or the lock would not be ours.
             await release_leases(connection, holder_prefix=node)
-        at_home = job_handlers(placement, erasure, retention)
+        at_home = job_handlers(placement, erasure, retention, leaving, look_ups)
         in_clouds = copy_handlers(copies, checks, moves, erasure)
         in_clouds[ANNOUNCE] = telling.announcing.carry_on
         by_mail: list[dict[str, Handler]] = []
@@ -308,6 +320,9 @@ async def open_gateway(
                     "retention": RetentionSweeper(
                         retention, interval_s=settings.uploads.sweep_interval_s
                     ).run,
+                    "leaving": LeavingSweeper(
+                        leaving, look_ups, interval_s=settings.uploads.sweep_interval_s
+                    ).run,
                     "links": links.health.run,
                     "scrub": Scrubber(checks, clock, settings.scrub).run,
                     **{
@@ -341,6 +356,7 @@ async def open_gateway(
             holds=holds,
             retention=retention,
             unused=unused,
+            look_ups=look_ups,
             bell=bell,
             links=links,
             telling=telling,

@@ -44,6 +44,7 @@ from gateway.services.link_trials import LinkTrials
 from gateway.services.link_views import LinkViews
 from gateway.services.linked_places import LinkedPlaces
 from gateway.services.linking import LinkingService
+from gateway.services.look_up_replacement import LookUpReplacement
 from gateway.services.look_ups import LookUps
 from gateway.services.mail_preferences import MailPreferences
 from gateway.services.mailing import Mailing
@@ -139,9 +140,10 @@ async def open_people(
     plugins: PluginSet,
     accounts: AccountService,
     clock: Clock,
-) -> People:
+    bell: WorkBell,
+) -> tuple[People, LookUpReplacement]:
     """
-    Build what people sign in with.
+    Build what people sign in with, and what replaces the key by which they are found.
     """
     limits = settings.sign_in
     http = await stack.enter_async_context(provider_session())
@@ -151,15 +153,18 @@ async def open_people(
     counts = SignInLimits(catalog, look_ups, clock, limits)
     attempts = Attempts(catalog, clock, lifetime_s=limits.attempt_lifetime_s)
     openid = OpenIdClient(http, clock, timeout_s=settings.links.token_timeout_s)
-    return People(
+    identities = IdentityService(catalog, keyring, accounts, look_ups, clock, is_open=limits.open)
+    replacement = LookUpReplacement(catalog, keyring, look_ups, identities, clock, bell, settings.leaving)
+    people = People(
         ways=ways,
         codes=CodeSignIn(ways, attempts, counts, clock, limits),
         consents=ConsentSignIn(ways, attempts, openid, limits),
-        identities=IdentityService(catalog, keyring, accounts, look_ups, clock, is_open=limits.open),
+        identities=identities,
         devices=DeviceService(catalog, keyring, clock, limits),
         counts=counts,
         clock=clock,
     )
+    return people, replacement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

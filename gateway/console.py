@@ -16,6 +16,7 @@ from gateway.services.accounts import AccountService
 from gateway.services.announcing import Announcing
 from gateway.services.erasure import ErasureService
 from gateway.services.holds import HoldService
+from gateway.services.leaving import LeavingService
 from gateway.services.notices import Notices
 from gateway.services.places import NoPlaces
 from gateway.services.playback import LiveReads
@@ -41,6 +42,7 @@ class Console:
     keyring: Keyring
     accounts: AccountService
     erasure: ErasureService
+    leaving: LeavingService
     holds: HoldService
     notices: Notices
     announcing: Announcing
@@ -86,6 +88,7 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
             keyring=keyring,
             accounts=accounts,
             erasure=erasure,
+            leaving=LeavingService(catalog, keyring, erasure, holds, clock, WorkBell(), settings.leaving),
             retention=RetentionService(catalog, erasure.ranges, clock, WorkBell(), settings.retention),
             holds=holds,
             notices=notices,

@@ -374,6 +374,21 @@ class Retention(Section, frozen=True):
     """With more accounts due than this they wait for an operator; 0 is no limit."""
 
 
+class Leaving(Section, frozen=True):
+    """
+    How accounts end.
+    """
+
+    cooling_off_s: NotNegative = 7 * _DAY
+    """How long a user who asked to be erased may change his mind, counted while the gateway runs; 0: not at all."""
+    fresh_sign_in_s: Positive = 600
+    """Whoever would be erased at once must have signed in within so long."""
+    look_ups_interval_s: Positive = _DAY
+    """The key by which people are found is replaced after somebody has left, at most once in so long."""
+    look_ups_batch: Positive = 500
+    """People whose look-ups are made anew in one transaction."""
+
+
 class Plugins(Section, frozen=True):
     """
     Backend plugins.
@@ -427,6 +442,7 @@ class Settings(Section, frozen=True):
     mail: Mail = Mail()
     notices: Notices = Notices()
     retention: Retention = Retention()
+    leaving: Leaving = Leaving()
     plugins: Plugins = Plugins()
     log: Log = Log()
     hardening: Hardening = Hardening()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from sqlalchemy import Row, delete, null, select, update
+from sqlalchemy import Row, delete, func, null, select, update
 
 from gateway.base.ids import UserId
 from gateway.catalog.tables import devices, refresh_tokens, tokens
@@ -153,6 +153,19 @@ async def device_of_token(connection: Connection, token_hash: bytes) -> str | No
     """
     query = select(tokens.c.device_id).where(tokens.c.token_hash == token_hash)
     return (await connection.execute(query)).scalar_one_or_none()
+
+
+async def signed_in_at(connection: Connection, token_hash: bytes) -> int | None:
+    """
+    Return when the device that has a token was signed in, or when a token was made that is no device's; Unix ms.
+    """
+    query = (
+        select(func.coalesce(devices.c.created_at, tokens.c.created_at))
+        .select_from(tokens.outerjoin(devices, devices.c.id == tokens.c.device_id))
+        .where(tokens.c.token_hash == token_hash)
+    )
+    at: int | None = (await connection.execute(query)).scalar_one_or_none()
+    return at
 
 
 async def insert_refresh_token(connection: Connection, token_hash: bytes, device_id: str, *, at: int) -> None:

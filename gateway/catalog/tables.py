@@ -35,7 +35,18 @@ users = Table(
     Column("personal", LargeBinary),  # name, phone, e-mail: sealed under the user's own leaf
     # The day on which he, or a program of his, last did something here: when it began, so it tells no hour.
     Column("used_at", BigInteger),
+    # When he asked to be erased, and when that is done: in the time that `gateway.services.leaving` counts. NULL: he stays.
+    Column("leaving_since", BigInteger),
+    Column("leaves_at", BigInteger),
+    # Once erased: the newest look-up key by which he was ever found.
+    Column("look_up_generation", Integer),
     Index("users_by_use", "state", "used_at"),
+)
+Index(
+    "users_leaving",
+    users.c.leaves_at,
+    sqlite_where=users.c.leaves_at.is_not(None),
+    postgresql_where=users.c.leaves_at.is_not(None),
 )
 
 identities = Table(

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Row, bindparam, func, or_, select, update
 
 from gateway.base.ids import KeySlot, UserId
 from gateway.catalog.devices import delete_devices_of
-from gateway.catalog.identities import delete_identities_of
+from gateway.catalog.identities import delete_identities_of, look_up_generation, note_left
 from gateway.catalog.tables import recordings, tokens, users
 from gateway.database import Connection
 
@@ -62,15 +62,33 @@ class User:
     personal: bytes | None
     used_at: int | None = None
     """The day on which he was last here, when it began, Unix ms; None for a row that says nothing."""
+    leaving_since: int | None = None
+    """When he asked to be erased, Unix ms; None: he stays."""
+    leaves_at: int | None = None
+    """When that is done, in the time that is counted for it."""
+    look_up_generation: int | None = None
+    """Once erased: the newest look-up key by which he was ever found."""
 
     @property
     def is_active(self) -> bool:
         return self.state == "active"
 
+    @property
+    def is_leaving(self) -> bool:
+        return self.is_active and self.leaves_at is not None
+
     @classmethod
     def from_row(cls, row: Row[tuple[object, ...]]) -> Self:
         return cls(
-            UserId(row.id), KeySlot(row.key_slot), row.state, row.created_at, row.personal, row.used_at
+            UserId(row.id),
+            KeySlot(row.key_slot),
+            row.state,
+            row.created_at,
+            row.personal,
+            row.used_at,
+            row.leaving_since,
+            row.leaves_at,
+            row.look_up_generation,
         )
 
 
@@ -173,17 +191,82 @@ async def erase_user(connection: Connection, user_id: UserId, *, at: int) -> boo
     """
     Turn the user's row into a tombstone, free his identities and sign his devices out; tell whether this call did it.
     """
+    generation = await look_up_generation(connection, holds=True)
+    await note_left(connection, generation)
     await delete_identities_of(connection, user_id)
     await delete_devices_of(connection, user_id)
     result = await connection.execute(
         update(users)
         .where(users.c.id == user_id, users.c.state == "active")
-        .values(state="erased", erased_at=at, personal=None)
+        .values(
+            state="erased",
+            erased_at=at,
+            personal=None,
+            leaving_since=None,
+            leaves_at=None,
+            look_up_generation=generation,
+        )
     )
     await connection.execute(
         update(tokens).where(tokens.c.user_id == user_id, tokens.c.revoked_at.is_(None)).values(revoked_at=at)
     )
     return result.rowcount == 1
+
+
+async def begin_leaving(connection: Connection, user_id: UserId, *, since: int, leaves_at: int) -> bool:
+    """
+    Note that an active user is to be erased; tell whether he was not about to be before.
+    """
+    result = await connection.execute(
+        update(users)
+        .where(users.c.id == user_id, users.c.state == "active", users.c.leaves_at.is_(None))
+        .values(leaving_since=since, leaves_at=leaves_at)
+    )
+    return result.rowcount == 1
+
+
+async def end_leaving(connection: Connection, user_id: UserId) -> bool:
+    """
+    Let a user stay who is about to be erased; tell whether he was.
+    """
+    result = await connection.execute(
+        update(users)
+        .where(users.c.id == user_id, users.c.state == "active", users.c.leaves_at.is_not(None))
+        .values(leaving_since=None, leaves_at=None)
+    )
+    return result.rowcount == 1
+
+
+async def has_left(connection: Connection, user_id: UserId, *, by: int) -> bool:
+    """
+    Tell whether an active user was to be erased by then.
+    """
+    query = select(users.c.id).where(
+        users.c.id == user_id, users.c.state == "active", users.c.leaves_at <= by
+    )
+    return (await connection.execute(query)).first() is not None
+
+
+async def first_to_leave(connection: Connection) -> int | None:
+    """
+    Return the earliest time at which somebody leaves, None if nobody does.
+    """
+    query = select(func.min(users.c.leaves_at)).where(users.c.leaves_at.is_not(None))
+    first: int | None = (await connection.execute(query)).scalar_one()
+    return first
+
+
+async def users_who_leave(connection: Connection, *, at: int, limit: int) -> list[UserId]:
+    """
+    Return who is to be erased at *at* or was to be before, whoever has waited longest first.
+    """
+    query = (
+        select(users.c.id)
+        .where(users.c.leaves_at.is_not(None), users.c.leaves_at <= at)
+        .order_by(users.c.leaves_at, users.c.id)
+        .limit(limit)
+    )
+    return [UserId(user_id) for user_id in (await connection.execute(query)).scalars()]
 
 
 async def erased_at(connection: Connection, user_id: UserId) -> int | None:

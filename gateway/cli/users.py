@@ -87,8 +87,11 @@ async def _list(settings: Settings) -> list[dict[str, Any]]:
 @user.command("erase")
 @installation_options
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option(
+    "--later", is_flag=True, help="After the cooling-off time, as if the user had asked; he may take it back."
+)
 @click.argument("user_id", metavar="USER")
-def erase(config: Path | None, data_dir: Path | None, yes: bool, user_id: str) -> None:
+def erase(config: Path | None, data_dir: Path | None, yes: bool, later: bool, user_id: str) -> None:
     """
     Erase a user: shred everything he had, for good. Prints the receipt.
     """
@@ -99,24 +102,58 @@ def erase(config: Path | None, data_dir: Path | None, yes: bool, user_id: str) -
             abort=True,
             err=True,
         )
-    click.echo(json.dumps(run(_erase(settings, user_id)), indent=2))
+    work = _erase_later(settings, user_id) if later else _erase(settings, user_id)
+    click.echo(json.dumps(run(work), indent=2))
 
 
 async def _erase(settings: Settings, user_id: str) -> Any:
     import msgspec
 
     from gateway.console import open_console
-    from gateway.http.shapes import erasure_document
+    from gateway.http.me_shapes import farewell_document
 
     async with open_console(settings) as console:
         salt = await console.erasure.bury_account(UserId(user_id))
         say("Revoked: nothing of this user is served any more. Shredding.")
         if console.is_alone:
             await console.erasure.shred_account(UserId(user_id), salt=salt)
-        erasure = await console.erasure.account_erasure_of(UserId(user_id), salt=salt)
-        while not erasure.receipts:
+        farewell = await console.leaving.farewell_of(UserId(user_id), salt=salt)
+        while not farewell.erasure.receipts:
             # The daemon does it; it alone may shred while it runs.
             await asyncio.sleep(_POLL_S)
-            erasure = await console.erasure.account_erasure_of(UserId(user_id), salt=salt)
-    say("Shredded. The daemon deletes the sealed blobs next, when it runs.")
-    return msgspec.to_builtins(erasure_document(erasure))
+            farewell = await console.leaving.farewell_of(UserId(user_id), salt=salt)
+    say(
+        "Shredded. The daemon deletes the sealed blobs next, when it runs, and replaces the look-up key after that."
+    )
+    return msgspec.to_builtins(farewell_document(farewell))
+
+
+async def _erase_later(settings: Settings, user_id: str) -> Any:
+    import msgspec
+
+    from gateway.console import open_console
+    from gateway.http.me_shapes import asked_document
+
+    async with open_console(settings) as console:
+        user = await console.accounts.get_user(UserId(user_id))
+        leaving, salt = await console.leaving.ask(user)
+    say("He is signed out, and is erased after the time that is told; `gateway user stay` takes it back.")
+    return msgspec.to_builtins(asked_document(user, leaving, salt))
+
+
+@user.command("stay")
+@installation_options
+@click.argument("user_id", metavar="USER")
+def stay(config: Path | None, data_dir: Path | None, user_id: str) -> None:
+    """
+    Take back that a user is about to be erased.
+    """
+    run(_stay(load_settings(config, data_dir), user_id))
+    say("He stays.")
+
+
+async def _stay(settings: Settings, user_id: str) -> None:
+    from gateway.console import open_console
+
+    async with open_console(settings) as console:
+        await console.leaving.stay(await console.accounts.get_user(UserId(user_id)))

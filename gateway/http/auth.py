@@ -27,7 +27,7 @@ from gateway.http.context import context_of, path_id
 from gateway.http.documents import decode_json_body, json_response
 from gateway.http.origins import origin_of
 from gateway.http.public_address import public_url
-from gateway.http.sessions import BINDING_COOKIE, sign_in_browser
+from gateway.http.sessions import ACCOUNT_PAGE, BINDING_COOKIE, sign_in_browser
 from gateway.services.errors import InvalidField, SignedOut, SignInGone, WrongCode
 from gateway.services.identities import Proven
 from gateway.services.ways import PHONE
@@ -84,14 +84,17 @@ async def give_tokens(request: web.Request) -> web.Response:
     try:
         if wanted.grant_type == "refresh_token":
             signed_in = await people.devices.refresh(_needed("refresh_token", wanted.refresh_token))
-            is_new = False
+            is_new = is_leaving = False
         else:
             user, is_new = await people.identities.enter(await _proven(request, wanted))
+            is_leaving = user.is_leaving
             signed_in = await people.devices.sign_in_app(user, name=wanted.device_name)
     except _GUESSES:
         await people.counts.count_failure(origin)
         raise
-    return json_response(token_document(signed_in, now_ms=people.clock.now_ms(), is_new=is_new))
+    return json_response(
+        token_document(signed_in, now_ms=people.clock.now_ms(), is_new=is_new, is_leaving=is_leaving)
+    )
 
 
 async def sign_out(request: web.Request) -> web.Response:
@@ -191,6 +194,8 @@ async def come_back(request: web.Request) -> web.StreamResponse:
         )
         if back.proven is not None:
             user, _ = await people.identities.enter(back.proven)
+            if user.is_leaving:
+                response.headers["Location"] = ACCOUNT_PAGE
             await sign_in_browser(request, response, user, is_remembered=back.is_remembered)
     except Exception as error:  # noqa: BLE001 - a person gets a page, whatever it is
         return request.app[CALLBACK_PAGE](CallbackPage.of_failure("Not signed in", error))

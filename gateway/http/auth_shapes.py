@@ -100,6 +100,8 @@ class TokenDocument(msgspec.Struct, kw_only=True):
     user: str
     is_new: bool = False
     """Whether the account was made just now."""
+    is_leaving: bool = False
+    """Whether the account is about to be erased; `POST /v1/me/stay` takes that back."""
 
 
 class ConsentRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -205,7 +207,7 @@ def sign_in_consent_document(consent: SignInConsent) -> SignInConsentDocument:
     )
 
 
-def token_document(signed_in: SignedIn, *, now_ms: int, is_new: bool) -> TokenDocument:
+def token_document(signed_in: SignedIn, *, now_ms: int, is_new: bool, is_leaving: bool) -> TokenDocument:
     """
     Shape what a device is given.
     """
@@ -218,6 +220,7 @@ def token_document(signed_in: SignedIn, *, now_ms: int, is_new: bool) -> TokenDo
         device=signed_in.device_id,
         user=signed_in.user_id,
         is_new=is_new,
+        is_leaving=is_leaving,
     )
 
 

@@ -20,6 +20,7 @@ from gateway.services.devices import DeviceService
 from gateway.services.erasure import ErasureService
 from gateway.services.errors import NotFound
 from gateway.services.identities import IdentityService
+from gateway.services.leaving import LeavingService
 from gateway.services.link_views import LinkViews
 from gateway.services.linking import LinkingService
 from gateway.services.mail_preferences import MailPreferences
@@ -67,6 +68,7 @@ class Context:
     recordings: RecordingService
     playback: PlaybackService
     erasure: ErasureService
+    leaving: LeavingService
     routing: RoutingService
     moves: MoveService
     linking: LinkingService

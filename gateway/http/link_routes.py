@@ -85,7 +85,7 @@ def link_operations() -> list[Operation]:
                 201: Answer("It is linked.", link_shapes.LinkDocument),
                 202: Answer("The user has to allow it.", link_shapes.ConsentDocument),
             },
-            refusals=(400, 404, 413, 415, 422, 429),
+            refusals=(400, 404, 409, 413, 415, 422, 429),
         ),
         linking(
             method="POST",

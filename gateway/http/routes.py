@@ -13,6 +13,7 @@ from gateway.http import (
     auth_routes,
     health,
     link_routes,
+    me_routes,
     notice_routes,
     place_routes,
     recording_routes,
@@ -31,6 +32,7 @@ TAGS: Final = {
         "How people and their devices come to have tokens, and lose them. An app has a short-lived access token and a "
         "refresh token, which counts once."
     ),
+    me_routes.TAG: "What is known about you, and how you leave.",
     upload_routes.TAG: (
         "How a recording comes in: tus 1.0.0, which any tus client speaks. "
         "An offset is answered only once its bytes are durable, so an upload that was cut goes on from there. "
@@ -102,6 +104,7 @@ def list_operations(settings: Settings) -> list[Operation]:
     """
     return [
         *auth_routes.auth_operations(),
+        *me_routes.me_operations(),
         *upload_routes.upload_operations(settings),
         *recording_routes.recording_operations(settings),
         *recording_routes.receipt_operations(),

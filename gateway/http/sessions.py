@@ -13,6 +13,8 @@ from gateway.http.context import context_of
 
 BINDING_COOKIE: Final = "__Host-signing-in"
 """Binds an attempt to sign in to the browser that began it."""
+ACCOUNT_PAGE: Final = "/account"
+"""Where a browser goes first whose user is about to be erased: there he can take that back."""
 
 
 async def sign_in_browser(

@@ -326,6 +326,12 @@ class Keyring:
         """
         return await self._service_keys.leaf(purpose)
 
+    async def had_service_key(self, purpose: str) -> bool:
+        """
+        Tell whether the service ever had a key for *purpose*, shredded or not.
+        """
+        return await self._service_keys.is_registered(purpose)
+
     async def shred_service_key(self, purpose: str) -> Receipt:
         """
         Make the service's own key for *purpose* underivable for good; the purpose has no key from then on.

@@ -53,7 +53,9 @@ class ShredRequest:
     def __post_init__(self) -> None:
         if not self.subject_id:
             raise ValueError("a subject has an id")
-        if not SERVICE_SLOT <= self.slot < 2**32 or (self.slot == SERVICE_SLOT) != (self.kind == "service-key"):
+        if not SERVICE_SLOT <= self.slot < 2**32 or (self.slot == SERVICE_SLOT) != (
+            self.kind == "service-key"
+        ):
             raise ValueError("a subject lies in a user's slot, 1 to 2^32-1, a service key in slot 0")
         if len(self.subject_hash) != 32:
             raise ValueError("a subject's hash has 32 bytes")

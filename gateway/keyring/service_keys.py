@@ -56,6 +56,13 @@ class ServiceKeys:
             self._registered[purpose] = index
         return index
 
+    async def is_registered(self, purpose: str) -> bool:
+        """
+        Tell whether *purpose* ever had a key, shredded or not.
+        """
+        async with self._database.read() as connection:
+            return await _find_registered(connection, purpose) is not None
+
     async def signing_key(self) -> SigningKey:
         """
         Return the key that signs receipts, derived through the tree as it is now.

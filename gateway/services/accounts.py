@@ -23,7 +23,7 @@ from gateway.crypto.keys import subkey
 from gateway.crypto.wrap import open_record, seal_record
 from gateway.database import Database, DatabaseUnavailable, Remembered
 from gateway.keyring import Keyring
-from gateway.services.errors import InvalidField, NotFound, Unauthenticated
+from gateway.services.errors import InvalidField, Leaving, NotFound, Unauthenticated
 
 log = structlog.get_logger()
 
@@ -243,6 +243,17 @@ class AccountService:
         except CryptoError:
             return None
         return msgspec.json.decode(opened, type=Personal)
+
+
+def refuse_leaving(user: catalog.User) -> None:
+    """
+    Make sure that something may be added to what the user has.
+
+    Raises:
+        Leaving: he is about to be erased.
+    """
+    if user.is_leaving:
+        raise Leaving
 
 
 def token_hash(token: str) -> bytes:

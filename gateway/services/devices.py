@@ -188,6 +188,14 @@ class DeviceService:
         async with self._catalog.read() as connection:
             return await catalog.device_of_token(connection, token_hash(token))
 
+    async def is_fresh(self, token: str, *, within_s: int) -> bool:
+        """
+        Tell whether whoever has *token* signed in within so long.
+        """
+        async with self._catalog.read() as connection:
+            at = await catalog.signed_in_at(connection, token_hash(token))
+        return at is not None and self._clock.now_ms() - at <= within_s * 1000
+
     async def _new(self, user: User, kind: DeviceKind, name: str, *, lifetime_s: int) -> Device:
         device_id = str(uuid.uuid4())
         now = self._clock.now_ms()

@@ -7,7 +7,7 @@ Blobs are deleted last: what makes a recording unreadable is the end of its key.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -19,6 +19,7 @@ from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
 from gateway.catalog import holds, markers, recordings, uploads, users
 from gateway.catalog.expiries import Expiry, bury_expired
 from gateway.catalog.holds import Hold
+from gateway.catalog.identities import look_up_generation, note_left
 from gateway.catalog.jobs import enqueue_job, enqueue_jobs
 from gateway.catalog.links import end_links_of
 from gateway.catalog.moves import stop_moves_of
@@ -27,6 +28,7 @@ from gateway.catalog.placements import placements_of
 from gateway.catalog.recordings import RecordingRow
 from gateway.catalog.routes import delete_route
 from gateway.catalog.unused import used_since
+from gateway.catalog.users import User
 from gateway.database import Connection, Database, DatabaseUnavailable
 from gateway.keyring import Keyring, Receipt, ShreddedEntry, ShredRequest, subject_hash
 from gateway.services.errors import NotFound
@@ -272,15 +274,18 @@ class ErasureService:
             )
         await self._purging.remove_blobs(upload_id)
 
-    async def bury_account(self, user_id: UserId, *, unless_used_after: int | None = None) -> bytes:
+    async def bury_account(
+        self, user_id: UserId, *, unless_used_after: int | None = None, left_by: int | None = None
+    ) -> bytes:
         """
         Revoke everything a user had, and leave the rest to a job; return the salt of his receipt.
 
         Args:
             unless_used_after: a day, Unix ms; one who was here later keeps what he has.
+            left_by: only if he was to leave by then, in the time that is counted for that.
 
         Raises:
-            NotFound: there is no such user, he was erased before, or he was here.
+            NotFound: there is no such user, he was erased before, he was here, or he stays.
             Held: he, or one of his recordings, must stay.
         """
         async with self._catalog.read() as connection:
@@ -294,10 +299,9 @@ class ErasureService:
                 used = (await used_since(connection, [user_id])).get(user_id, unless_used_after)
                 if used > unless_used_after:
                     raise NotFound(f"user {user_id} was here meanwhile")
-            if placed := await holds.active_holds(connection, [user_id], at=now):
-                # Told only if nothing in the way is a secret.
-                first = next((hold for hold in placed if not hold.tells_user), placed[0])
-                raise await self._holds.refusal(first, user.key_slot)
+            if left_by is not None and not await users.has_left(connection, user_id, by=left_by):
+                raise NotFound(f"user {user_id} stays")
+            await self._holds.refuse_held(connection, user)
             await users.erase_user(connection, user_id, at=now)
             await _bury_all_of(connection, user_id, at=now)
         self._reads.end_all_of_user(user_id)
@@ -329,9 +333,20 @@ class ErasureService:
         state = ("revoked", "shredded", "purged")[min(len(receipts), 2)]
         return Erasure(subject_id=user_id, state=state, revoked_at=revoked_at, salt=salt, receipts=receipts)
 
-    async def finish_account(self, user_id: UserId) -> None:
+    async def salt_of_account(self, user: User) -> bytes:
         """
-        Carry an account's erasure to its end.
+        Return the salt of the receipt that the user's erasure will have.
+        """
+        salt = await self._shredding.salt(user.key_slot, user.id)
+        if salt is None:
+            raise NotFound(f"there is no user {user.id}")
+        return salt
+
+    async def finish_account(
+        self, user_id: UserId, *, on_shredded: Callable[[], None] = lambda: None
+    ) -> None:
+        """
+        Carry an account's erasure to its end; *on_shredded* is called when its keys are gone.
         """
         async with self._catalog.read() as connection:
             user = await users.get_user(connection, user_id)
@@ -346,6 +361,7 @@ class ErasureService:
                 revoked_at=self._clock.now_ms() if at is None else at,
                 salt=await self._shredding.salt(user.key_slot, user_id),
             )
+            on_shredded()
             await self._purge_all_of(user_id)
         async with self._catalog.write() as connection:
             await end_links_of(connection, user_id, at=self._clock.now_ms())
@@ -383,8 +399,13 @@ class ErasureService:
 
     async def _bury(self, connection: Connection, entry: ShreddedEntry) -> int:
         now = self._clock.now_ms()
+        if entry.kind == "service-key":
+            return 0
         if entry.kind == "account":
             user = await users.get_user_of_slot(connection, entry.slot)
+            if user is None:
+                # He came after this catalog was made, and was found by today's look-up key.
+                await note_left(connection, await look_up_generation(connection))
             if user is None or not user.is_active:
                 return 0
             await users.erase_user(connection, user.id, at=now)

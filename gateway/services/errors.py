@@ -15,6 +15,8 @@ What a request can be refused for.
        ├─ IdentityTaken         it is another account's
        ├─ LastIdentity          without it nobody could sign in any more
        ├─ NotInvited            there is no account, and none is made
+       ├─ NotFresh              it is done only just after signing in
+       ├─ Leaving               the user is about to be erased: nothing is added any more
        ├─ ForeignForm           a form that is not from a page of this browser's
        ├─ InvalidField          a value is malformed; .field names it
        ├─ OffsetMismatch        the append starts elsewhere than the upload ends; .offset is where it ends
@@ -233,6 +235,19 @@ class LastIdentity(Refused):
 
 class NotInvited(Refused):
     code = "not-invited"
+
+
+class NotFresh(Refused):
+    code = "not-fresh"
+
+
+class Leaving(Refused):
+    code = "leaving"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this account is about to be erased, so nothing is added to it; take that back to go on"
+        )
 
 
 class ForeignForm(Refused):

@@ -19,10 +19,11 @@ from gateway.base.secret import Secret
 from gateway.catalog import holds as catalog
 from gateway.catalog import recordings, users
 from gateway.catalog.holds import Hold
+from gateway.catalog.users import User
 from gateway.crypto.errors import CryptoError
 from gateway.crypto.keys import subkey
 from gateway.crypto.wrap import open_record, seal_record
-from gateway.database import Database
+from gateway.database import Connection, Database
 from gateway.keyring import Keyring
 from gateway.services.errors import Held, InvalidField, NotFound
 
@@ -146,6 +147,18 @@ class HoldService:
         return [
             HoldView(hold, hold.is_active(now), await self._open(hold, slots[hold.user_id])) for hold in found
         ]
+
+    async def refuse_held(self, connection: Connection, user: User) -> None:
+        """
+        Make sure that neither the user nor a recording of his is held; he is locked, so none comes in between.
+
+        Raises:
+            Held: one is. Why, is told only if nothing in the way is a secret.
+        """
+        placed = await catalog.active_holds(connection, [user.id], at=self._clock.now_ms())
+        if placed:
+            first = next((hold for hold in placed if not hold.tells_user), placed[0])
+            raise await self.refusal(first, user.key_slot)
 
     async def refusal(self, hold: Hold, slot: KeySlot) -> Held:
         """

@@ -93,12 +93,14 @@ class IdentityService:
         Raises:
             NotInvited: he has no account, and the operator lets nobody make one.
         """
-        keys = await self._look_ups.keys()
         while True:
+            keys = await self._look_ups.keys()
             async with self._catalog.read() as connection:
                 found = await catalog.find_identity(connection, keys.all(proven.space, proven.subject))
                 user = None if found is None else await get_user(connection, found.user_id)
-            if user is not None and user.is_active:
+            if found is not None and user is not None and user.is_active:
+                if found.generation != keys.generation:
+                    await self._renew(found, user, proven, keys)
                 return user, False
             if not self._is_open:
                 raise NotInvited("there is no account for this, and new ones are not made here")
@@ -115,14 +117,18 @@ class IdentityService:
             IdentityTaken: it is another account's.
             NotFound: he was erased meanwhile.
         """
-        keys = await self._look_ups.keys()
-        identity = await self._sealed(user.id, user.key_slot, proven, keys)
-        async with self._catalog.write() as connection:
-            if not await lock_active_user(connection, user.id):
-                raise NotFound("there is no such user")
-            found = await catalog.find_identity(connection, keys.all(proven.space, proven.subject))
-            if found is None and not await catalog.insert_identity(connection, identity):
+        while True:
+            keys = await self._look_ups.keys()
+            identity = await self._sealed(user.id, user.key_slot, proven, keys)
+            async with self._catalog.write() as connection:
+                if not await lock_active_user(connection, user.id):
+                    raise NotFound("there is no such user")
+                if await catalog.look_up_generation(connection, holds=True) != keys.generation:
+                    continue
                 found = await catalog.find_identity(connection, keys.all(proven.space, proven.subject))
+                if found is None and not await catalog.insert_identity(connection, identity):
+                    found = await catalog.find_identity(connection, keys.all(proven.space, proven.subject))
+            break
         if found is not None and found.user_id != user.id:
             raise IdentityTaken("this belongs to another account; sign in to that one to erase it first")
         return await self._view(user.key_slot, identity if found is None else found)
@@ -168,7 +174,7 @@ class IdentityService:
 
     async def _made(self, proven: Proven, keys: LookUpKeys) -> User | None:
         """
-        Make an account with this identity; None if somebody was quicker.
+        Make an account with this identity; None if somebody was quicker, or the look-up key was replaced just now.
         """
         email = proven.label if "@" in proven.label else None
         phone = proven.subject if proven.space == PHONE else None
@@ -177,6 +183,14 @@ class IdentityService:
         try:
             async with self._catalog.write() as connection:
                 await insert_user(connection, user)
+                if await catalog.look_up_generation(connection, holds=True) != keys.generation:
+                    raise _Overtaken
+                # Under another key than this one's row would be, nothing else tells that he is there already.
+                if (
+                    await catalog.find_identity(connection, keys.all(proven.space, proven.subject))
+                    is not None
+                ):
+                    raise _Overtaken
                 if not await catalog.insert_identity(connection, identity):
                     raise _Overtaken
         except _Overtaken:
@@ -184,8 +198,24 @@ class IdentityService:
             return None
         return user
 
-    async def _sealed(self, user_id: UserId, slot: KeySlot, proven: Proven, keys: LookUpKeys) -> Identity:
-        identity_id = str(uuid.uuid4())
+    async def _renew(self, found: Identity, user: User, proven: Proven, keys: LookUpKeys) -> None:
+        """
+        Have an identity found by the newest key, and seal it anew: what is kept of it may be damaged.
+        """
+        renewed = await self._sealed(user.id, user.key_slot, proven, keys, identity_id=found.id)
+        async with self._catalog.write() as connection:
+            await catalog.renew_identity(connection, renewed)
+
+    async def _sealed(
+        self,
+        user_id: UserId,
+        slot: KeySlot,
+        proven: Proven,
+        keys: LookUpKeys,
+        *,
+        identity_id: str | None = None,
+    ) -> Identity:
+        identity_id = identity_id or str(uuid.uuid4())
         kept = msgspec.json.encode(_Kept(subject=proven.subject, label=proven.label))
         return Identity(
             id=identity_id,

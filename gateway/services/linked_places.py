@@ -3,7 +3,7 @@ Where blobs can be, users' own accounts included: one shared connection for each
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -14,9 +14,11 @@ from gateway.backends.near import NearBlobs
 from gateway.base.ids import UserId
 from gateway.catalog import links as catalog
 from gateway.catalog.links import LinkRow
+from gateway.crypto.errors import CryptoError
 from gateway.database import Database
 from gateway.keyring.errors import SlotShredded
 from gateway.services.link_connections import Connector, SharedConnection
+from gateway.services.link_grants import HeldGrant, grant_of
 from gateway.services.link_kinds import LinkKind, LinkKinds
 from gateway.services.link_notes import LinkNotes, NotedBackend
 from gateway.services.link_secrets import LinkSecrets, LinkVault
@@ -102,7 +104,7 @@ class LinkedPlaces:
         Keep every live account of the user reachable while it is entered, whatever becomes of his keys and rows.
 
         The access tokens are held in memory and are never refreshed. An account that cannot be reached now is left out:
-        `at` then says why.
+        `at` then says why. On leaving it, the grants of a user whose keys are gone are revoked at their providers.
         """
         async with self._catalog.read() as connection:
             links = await catalog.links_of(connection, user_id)
@@ -120,7 +122,31 @@ class LinkedPlaces:
                 else:
                     self._farewells[link_id] = backend
                     stack.callback(self._farewells.pop, link_id, None)
+            stack.push_async_callback(self._revoke_all, await self._grants_of(user_id))
             yield
+
+    async def _grants_of(self, user_id: UserId) -> list[HeldGrant]:
+        # Read only now: a token that was refreshed for the farewell may have replaced the one before.
+        async with self._catalog.read() as connection:
+            links = await catalog.links_of(connection, user_id)
+        grants = []
+        for link in links:
+            try:
+                grant = await grant_of(link, self._kinds, self._vault)
+            except (SlotShredded, CryptoError) as exc:
+                log.warning("link.not_revoked", link=link.id, kind=link.kind, error=type(exc).__name__)
+                continue
+            if grant is not None:
+                grants.append(grant)
+        return grants
+
+    async def _revoke_all(self, grants: Sequence[HeldGrant]) -> None:
+        for grant in grants:
+            try:
+                await self._vault.open_link(grant.link)
+            except SlotShredded:
+                await grant.revoke(self._connector.http)
+            # Otherwise shredding failed and is tried again, and the next time needs what was allowed.
 
     async def tokens_of(self, link: LinkRow) -> LinkTokens | None:
         """

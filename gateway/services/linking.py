@@ -2,7 +2,6 @@
 Linking accounts: the way through a provider's consent, or the keys of a place of the user's own.
 """
 
-import asyncio
 import hashlib
 import secrets
 import uuid
@@ -22,6 +21,7 @@ from gateway.catalog import links as catalog
 from gateway.catalog.links import Attempt, LinkRow
 from gateway.catalog.users import User, get_user, lock_active_user
 from gateway.database import Database
+from gateway.services.accounts import refuse_leaving
 from gateway.services.errors import (
     InvalidField,
     LinkAttemptGone,
@@ -31,6 +31,7 @@ from gateway.services.errors import (
     ScopesMissing,
     TooManyLinks,
 )
+from gateway.services.link_grants import grant_of
 from gateway.services.link_kinds import LinkKind, LinkKinds
 from gateway.services.link_notes import LinkNotes
 from gateway.services.link_secrets import AttemptSecrets, LinkSecrets, LinkVault
@@ -43,7 +44,6 @@ from gateway.settings import Links as Limits
 
 log = structlog.get_logger()
 
-_REVOKE_S: Final = 10
 _MOST_ATTEMPTS: Final = 20
 """Unanswered attempts of one user; the oldest is forgotten then."""
 _LONGEST_CODE: Final = 8192
@@ -114,12 +114,14 @@ class LinkingService:
         *relink* is the id of the user's link that is linked anew.
 
         Raises:
+            Leaving: the user is about to be erased.
             NotFound: there is no such kind here, or no such link.
             InvalidField: a setting, or where to go afterwards, cannot be taken.
             TooManyLinks: he has as many as he may have.
             PlaceRefused: the place cannot be used as it is.
             ProviderUnavailable: it does not answer now.
         """
+        refuse_leaving(user)
         kind = self.kinds.get(kind_name)
         if kind is None:
             raise NotFound("there is no such kind of storage to be linked here")
@@ -143,6 +145,7 @@ class LinkingService:
 
         Raises:
             LinkAttemptGone: nobody asked for this answer, or it came too late, or twice.
+            Leaving: the user is about to be erased.
             ConsentDenied: he did not allow it.
             ScopesMissing: he did not allow all that is needed.
             OtherAccount: another account was to be linked anew.
@@ -160,6 +163,7 @@ class LinkingService:
             or attempt.expires_at <= self._clock.now_ms()
         ):
             raise LinkAttemptGone("this answer was used before, came too late, or was never asked for")
+        refuse_leaving(user)
         kind = self.kinds.get(attempt.kind)
         if kind is None or kind.profile is None:
             raise LinkAttemptGone("this kind of storage is not linked here any more")
@@ -197,19 +201,15 @@ class LinkingService:
             NotFound: there is no such link, or it is another user's.
         """
         link = await self.get(user_id, link_id)
-        kind = self.kinds.get(link.kind)
-        token = None
-        if link.is_live and kind is not None and kind.profile is not None and kind.profile.revoke is not None:
-            kept = await self._vault.open_link(link)
-            token = kept.refresh_token or kept.access_token
+        grant = await grant_of(link, self.kinds, self._vault)
         async with self._catalog.write() as connection:
             is_ended = await catalog.end_link(connection, link_id, at=self._clock.now_ms())
         self._places.forget(link_id)
         if not is_ended:
             return
         log.info("link.ended", link=link_id, kind=link.kind)
-        if token is not None and kind is not None and kind.profile is not None:
-            await self._revoke(link, kind.profile, token)
+        if grant is not None:
+            await grant.revoke(self._trials.http)
 
     async def get(self, user_id: UserId, link_id: str) -> LinkRow:
         """
@@ -383,14 +383,6 @@ class LinkingService:
     def _check_count(self, links: list[LinkRow]) -> None:
         if len(links) >= self._limits.max_per_user:
             raise TooManyLinks(f"there are {len(links)} links already; unlink one first")
-
-    async def _revoke(self, link: LinkRow, profile: OAuthProfile, token: str) -> None:
-        assert profile.revoke is not None
-        try:
-            async with asyncio.timeout(_REVOKE_S):
-                await profile.revoke(self._trials.http, token)
-        except Exception as exc:  # noqa: BLE001 - it is over for us whatever the provider says, or its plugin does
-            log.warning("link.not_revoked", link=link.id, kind=link.kind, error=type(exc).__name__)
 
 
 def _footing(links: list[LinkRow]) -> set[tuple[str, int]]:

@@ -24,6 +24,7 @@ from gateway.catalog.recordings import get_recording
 from gateway.catalog.routes import Route, get_route, put_route
 from gateway.catalog.users import User, lock_active_user
 from gateway.database import Connection, Database
+from gateway.services.accounts import refuse_leaving
 from gateway.services.copying import CopyService
 from gateway.services.errors import InvalidField, MoveUnderWay, NotFound, OnlyCopies
 from gateway.services.places import HOME
@@ -67,9 +68,11 @@ class MoveService:
         Begin to move all of the user's recordings at *source* to *target*: "home", or ids of his links.
 
         Raises:
+            Leaving: the user is about to be erased.
             InvalidField: one of them is no place of his, or both are the same.
             MoveUnderWay: he moves recordings from there already.
         """
+        refuse_leaving(user)
         if source == target:
             raise InvalidField("target", "is where they are already")
         async with self._catalog.write() as connection:

@@ -44,7 +44,8 @@ class Places(Protocol):
         Keep every account that the user linked within reach, for as long as the context is entered.
 
         Within it his keys may be shredded, and with them what his tokens are sealed under:
-        what is needed to delete his blobs is held in memory.
+        what is needed to delete his blobs is held in memory. On leaving it, what he allowed is revoked at the
+        providers, where they let us do that.
         """
         ...
 

@@ -13,6 +13,7 @@ from gateway.catalog.placements import insert_placement
 from gateway.catalog.routes import Route, get_route, put_route, users_with_routes
 from gateway.catalog.users import User, lock_active_user
 from gateway.database import Connection, Database
+from gateway.services.accounts import refuse_leaving
 from gateway.services.errors import InvalidField, NotFound
 from gateway.services.places import HOME
 
@@ -92,8 +93,10 @@ class RoutingService:
         Keep *route* as the user's own; it holds for recordings from now on.
 
         Raises:
+            Leaving: the user is about to be erased.
             InvalidField: a target is none of his linked accounts or stands twice, or there would be no place at all.
         """
+        refuse_leaving(user)
         if len(route.targets) > MOST_TARGETS:
             raise InvalidField("copies", f"names more than {MOST_TARGETS} links")
         if len(set(route.targets)) < len(route.targets):

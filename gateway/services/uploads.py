@@ -27,6 +27,7 @@ from gateway.crypto.keys import subkey
 from gateway.crypto.preamble import Preamble
 from gateway.database import Connection, Database
 from gateway.keyring import Keyring
+from gateway.services.accounts import refuse_leaving
 from gateway.services.bodies import Append
 from gateway.services.details import Details, open_details
 from gateway.services.errors import (
@@ -88,10 +89,12 @@ class UploadService:
         The same *idempotency_key* of the same user gives back the upload that it began.
 
         Raises:
+            Leaving: the user is about to be erased.
             TooLong: *length* passes the operator's limit.
             TooManyUploads: the user has too many unfinished ones.
             OutOfRoom: the spool is full.
         """
+        refuse_leaving(user)
         idempotency_hash = None
         if idempotency_key is not None:
             idempotency_hash = hashlib.sha256(
@@ -152,6 +155,7 @@ class UploadService:
         If the body ends early, everything that came is kept, unless it carried a checksum.
 
         Raises:
+            Leaving: the user is about to be erased.
             NotFound, Gone: as `get`.
             OffsetMismatch: the upload ends elsewhere.
             TooLong: more bytes than declared or allowed; nothing of this body is kept.
@@ -161,6 +165,7 @@ class UploadService:
             Superseded: a newcomer has taken the upload.
             BodyCut, BodyIdle: the body did not end; what came is durable.
         """
+        refuse_leaving(user)
         async with self._hold(user, upload_id) as holder:
             upload = await self._settled(user, upload_id)
             declared = request.checked(upload.received, upload.length, limit=self._limits.max_length)

@@ -20,6 +20,7 @@ from gateway.catalog.users import User, lock_active_user, lock_active_users
 from gateway.crypto.keys import subkey
 from gateway.crypto.preamble import Preamble
 from gateway.database import Database, DatabaseUnavailable
+from gateway.services.accounts import refuse_leaving
 from gateway.services.bodies import Append, BodyCut
 from gateway.services.details import Details
 from gateway.services.errors import NotFound, TooManyUploads
@@ -78,12 +79,14 @@ class WholeUploads:
         Take the whole upload that *request* brings, of as many bytes as its body has, at least one.
 
         Raises:
+            Leaving: the user is about to be erased.
             TooLong: that is more than the operator's limit.
             OutOfRoom: the spool is full.
             NotFound: the user is no more.
             BodyCut: the connection ended before the body did; nothing is left of it.
             TooManyUploads: the body did not become whole, and the user has too many unfinished uploads already.
         """
+        refuse_leaving(user)
         assert request.body_length
         upload, leaf = await self._new.begin(
             user, length=request.body_length, details=details, fence=FIRST_FENCE

@@ -6,17 +6,19 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.base.ids import UserId
 from gateway.http.authentication import Session
 from gateway.http.context import context_of, path_id
+from gateway.http.me import refuse_stale
 from gateway.http.origins import origin_of
 from gateway.http.problems import status_of
-from gateway.http.sessions import forget_session
+from gateway.http.sessions import ACCOUNT_PAGE, forget_session
 from gateway.services.errors import InvalidField, Refused
 from gateway.services.ways import PHONE
 from gateway.web.forms import own_form, signed_in
 from gateway.web.rendering import Renderer, see_other
 
-_ACCOUNT: Final = "/account"
+_ACCOUNT: Final = ACCOUNT_PAGE
 _WORD: Final = "delete"
 """What is typed by whoever means it."""
 
@@ -43,6 +45,8 @@ class AccountPages:
         app.router.add_post(f"{_ACCOUNT}/devices/end-others", signed_in(self.end_others))
         app.router.add_get(f"{_ACCOUNT}/delete", signed_in(self.ask_to_delete))
         app.router.add_post(f"{_ACCOUNT}/delete", signed_in(self.delete))
+        app.router.add_post(f"{_ACCOUNT}/stay", signed_in(self.stay))
+        app.router.add_get("/farewell/{id}", self.farewell)
 
     async def show(self, request: web.Request, session: Session) -> web.StreamResponse:
         """
@@ -130,25 +134,62 @@ class AccountPages:
         """
         Say what deleting the account means, and ask.
         """
-        return self._renderer.page("delete_account.html", session=session, word=_WORD, error=None)
+        return self._ask_to_delete(request, session)
 
     async def delete(self, request: web.Request, session: Session) -> web.StreamResponse:
         """
-        Delete the account of whoever typed the word, and show the receipt: nobody can ask for it later.
+        Delete the account of whoever typed the word, in some days or at once; what he can show later is told now only.
         """
         form = await own_form(request, session)
-        if form.text("word").lower() != _WORD:
-            error = InvalidField("word", f"type {_WORD} to go on")
-            return self._renderer.page(
-                "delete_account.html", status=400, session=session, word=_WORD, error=error
-            )
-        erasure = context_of(request).erasure
-        salt = await erasure.bury_account(session.user.id)
-        await erasure.shred_account(session.user.id, salt=salt)
-        found = await erasure.account_erasure_of(session.user.id, salt=salt)
-        response = self._renderer.page("account_deleted.html", erasure=found, salt=salt.hex())
-        forget_session(response)
-        return response
+        context = context_of(request)
+        is_now = form.is_ticked("now") or not context.leaving.has_cooling_off
+        try:
+            if form.text("word").lower() != _WORD:
+                raise InvalidField("word", f"type {_WORD} to go on")
+            if is_now:
+                await refuse_stale(request, session.token.reveal().decode())
+                farewell = await context.leaving.erase_now(
+                    session.user.id, wait_s=context.settings.keyring.receipt_wait_s
+                )
+                page = self._renderer.page("account_deleted.html", farewell=farewell)
+            else:
+                leaving, salt = await context.leaving.ask(session.user)
+                page = self._renderer.page(
+                    "account_leaving.html", leaving=leaving, account=session.user.id, salt=salt.hex()
+                )
+        except Refused as error:
+            return self._ask_to_delete(request, session, error=error)
+        forget_session(page)
+        return page
+
+    async def stay(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Take it back.
+        """
+        await own_form(request, session)
+        await context_of(request).leaving.stay(session.user)
+        return see_other(f"{_ACCOUNT}?stays=1")
+
+    async def farewell(self, request: web.Request) -> web.StreamResponse:
+        """
+        Tell anybody who knows its id what became of an account.
+        """
+        user_id = UserId(str(path_id(request, "account")))
+        farewell = await context_of(request).leaving.farewell_of(user_id)
+        return self._renderer.page("account_deleted.html", farewell=farewell)
+
+    def _ask_to_delete(
+        self, request: web.Request, session: Session, *, error: Refused | None = None
+    ) -> web.Response:
+        context = context_of(request)
+        return self._renderer.page(
+            "delete_account.html",
+            status=200 if error is None else status_of(error),
+            session=session,
+            word=_WORD,
+            error=error,
+            cooling_off_s=context.settings.leaving.cooling_off_s,
+        )
 
     async def _account(
         self, request: web.Request, session: Session, *, error: Refused | None = None
@@ -161,6 +202,8 @@ class AccountPages:
             session=session,
             error=error,
             is_saved="saved" in request.query,
+            stays="stays" in request.query,
+            leaving=await context.leaving.leaving_of(session.user.id),
             personal=await context.accounts.personal_of(session.user),
             identities=await people.identities.list_of(session.user),
             devices=await people.devices.list_of(session.user),

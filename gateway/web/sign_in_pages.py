@@ -11,7 +11,14 @@ from gateway.http.authentication import Session, session_of
 from gateway.http.context import context_of
 from gateway.http.origins import origin_of
 from gateway.http.problems import status_of
-from gateway.http.sessions import BINDING_COOKIE, bind_browser, forget_session, new_binding, sign_in_browser
+from gateway.http.sessions import (
+    ACCOUNT_PAGE,
+    BINDING_COOKIE,
+    bind_browser,
+    forget_session,
+    new_binding,
+    sign_in_browser,
+)
 from gateway.services.errors import Refused, SignInGone, WrongCode
 from gateway.services.returns import check_return
 from gateway.services.ways import PHONE
@@ -87,7 +94,7 @@ class SignInPages:
             return self._ask(request, form=form, error=error)
         except Refused as error:
             return self._ask_code(request, form, attempt=attempt, number=number, error=error)
-        response = see_other(_onward(form.text("next")))
+        response = see_other(ACCOUNT_PAGE if user.is_leaving else _onward(form.text("next")))
         await sign_in_browser(request, response, user, is_remembered=form.is_ticked("remember"))
         return response
 

@@ -21,6 +21,8 @@ from gateway.database import Database
 from gateway.services.checking import CheckService
 from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
+from gateway.services.leaving import LeavingService
+from gateway.services.look_up_replacement import LookUpReplacement
 from gateway.services.moving import MoveService
 from gateway.services.placement import PlacementService
 from gateway.services.retention import RetentionService
@@ -36,7 +38,11 @@ _MOST_FINISHED: Final = 100
 
 
 def job_handlers(
-    placement: PlacementService, erasure: ErasureService, retention: RetentionService
+    placement: PlacementService,
+    erasure: ErasureService,
+    retention: RetentionService,
+    leaving: LeavingService,
+    look_ups: LookUpReplacement,
 ) -> dict[str, Handler]:
     """
     Return who does the work that others wait for: bringing recordings home, and shredding.
@@ -45,13 +51,18 @@ def job_handlers(
     async def sweep(_: str) -> None:
         await retention.sweep()
 
+    async def replace_look_ups(_: str) -> None:
+        await look_ups.carry_on()
+
     return {
         "place": _of_recording(placement.place),
         "erase": _of_recording(erasure.finish_recording),
         "discard": _of_recording(erasure.discard_upload),
         "expire": erasure.ranges.finish,
         "retention": sweep,
-        "erase-account": lambda subject_id: erasure.finish_account(UserId(subject_id)),
+        "erase-account": lambda subject_id: leaving.finish(UserId(subject_id)),
+        "leave": lambda subject_id: leaving.leave(UserId(subject_id)),
+        "look-ups": replace_look_ups,
     }
 
 

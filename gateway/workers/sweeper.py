@@ -5,6 +5,8 @@ Ending what is overdue.
 import asyncio
 
 from gateway.services.expiry import UploadExpiry
+from gateway.services.leaving import LeavingService
+from gateway.services.look_up_replacement import LookUpReplacement
 from gateway.services.retention import RetentionService
 from gateway.services.sign_in_expiry import SignInExpiry
 
@@ -51,6 +53,26 @@ class RetentionSweeper:
         """
         while True:
             await self._retention.tick()
+            await asyncio.sleep(self._interval_s)
+
+
+class LeavingSweeper:
+    """
+    Has those erased whose time to change their minds is over, and the look-up key replaced after somebody has left.
+    """
+
+    def __init__(self, leaving: LeavingService, look_ups: LookUpReplacement, *, interval_s: float) -> None:
+        self._leaving = leaving
+        self._look_ups = look_ups
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """
+        Look at the time until cancelled.
+        """
+        while True:
+            await self._leaving.tick()
+            await self._look_ups.tick()
             await asyncio.sleep(self._interval_s)
 
 
