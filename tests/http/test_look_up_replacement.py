@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import shutil
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import select, update
 
 from gateway.base.ids import UserId
+from gateway.catalog import identities as catalog
 from gateway.catalog.tables import identities, users
 from gateway.crypto.keys import subkey
 from gateway.keyring.errors import LeafShredded
@@ -115,9 +116,8 @@ async def test_many_who_leave_share_one_replacement(
         clock.advance(INTERVAL_S / 4)
         await tick(served)
     assert {2} == {generation for generation, _ in await rows(served)}
-    assert ("pending", "look-up-2") == tuple(
-        (await state_of(served, late))[name] for name in ("state", "key")
-    )
+    told = await state_of(served, late)
+    assert ("pending", "look-up-2") == (told["state"], told["key"])
 
     clock.advance(INTERVAL_S / 4)
     await tick(served)
@@ -167,9 +167,7 @@ async def test_a_replacement_that_was_cut_short_is_taken_up(
 
             patch.setattr(replacement._look_ups, "prepare", prepare_and_die)
         elif place == "second batch":
-            from gateway.services import look_up_replacement as module
-
-            change, calls = module.catalog.change_look_ups, []
+            change, calls = catalog.change_look_ups, []
 
             async def change_once(*args: Any, **options: Any) -> None:
                 calls.append(1)
@@ -177,7 +175,7 @@ async def test_a_replacement_that_was_cut_short_is_taken_up(
                     raise Cut
                 await change(*args, **options)
 
-            patch.setattr(module.catalog, "change_look_ups", change_once)
+            patch.setattr(catalog, "change_look_ups", change_once)
         else:
             patch.setattr(keyring if place.startswith("shred") else replacement, place, cut)
         with suppress(Cut):
@@ -258,10 +256,10 @@ async def test_an_older_catalog_is_brought_to_the_key_of_today(tmp_path: Path, c
     The catalog of before the replacement, beside the keys of now: its look-ups are of a key that is gone.
     """
     data_dir = tmp_path / "data"
-    sections = {"sign_in": {"resend_after_s": 0, "codes_per_address": 500, "codes_per_number": 50}}
+    limits = {"resend_after_s": 0, "codes_per_address": 500, "codes_per_number": 50}
 
-    def opened() -> Any:
-        return serving(data_dir, clock=clock, with_workers=False, **sections)
+    def opened() -> AbstractAsyncContextManager[Served]:
+        return serving(data_dir, clock=clock, with_workers=False, sign_in=limits)
 
     async with opened() as served:
         ada, grace = Newcomer(served, number=STAYING[0]), Newcomer(served, number=STAYING[1])

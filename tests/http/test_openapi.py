@@ -61,6 +61,8 @@ PAGES = {
     "/account/devices/{id}/end",
     "/account/devices/end-others",
     "/account/delete",
+    "/account/stay",
+    "/farewell/{id}",
 }
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 

@@ -187,6 +187,7 @@ async def test_nobody_is_signed_in_as_somebody_else_by_a_form_from_elsewhere(
         "/account/identities/code",
         "/account/devices/end-others",
         "/account/delete",
+        "/account/stay",
     ],
 )
 @pytest.mark.parametrize("csrf", ["", "0" * 64])
@@ -367,7 +368,7 @@ async def test_the_account_is_deleted_by_whoever_means_it(browser: Browser, app:
     assert 400 == page.status
     assert 200 == (await app.audio(recording)).status
 
-    page = await browser.send("/account/delete", word="Delete")
+    page = await browser.send("/account/delete", word="Delete", now="1")
 
     assert "Gone for good" in page.text
     assert 401 == (await app.ask("GET", "/v1/recordings")).status
@@ -375,6 +376,58 @@ async def test_the_account_is_deleted_by_whoever_means_it(browser: Browser, app:
     # The number is free: whoever has it begins anew, with nothing.
     await browser.sign_in()
     assert "There are no recordings yet" in browser.page.text
+
+
+async def test_the_account_is_deleted_in_some_days_unless_its_user_comes_back(
+    browser: Browser, app: Phone, served: Served, clock: FakeClock
+) -> None:
+    recording = await recorded(app)
+    await browser.sign_in()
+    assert "in 7 days" in (await browser.go("/account/delete")).text
+    page = await browser.send("/account/delete", word="delete")
+    assert "Your account will be deleted After 21 November 2023" in page.text
+    assert "/sign-in" == (await browser.go("/account")).url.path
+
+    page = await browser.sign_in()
+    assert "/account" == page.url.path
+    assert "This account will be deleted after 21 November 2023" in page.text
+    assert (
+        409
+        == (await browser.post("/storage/route", *page.form("/account/stay").fields, ("home", "1"))).status
+    )
+    await browser.go("/account")
+    page = await browser.send("/account/stay")
+
+    assert "You stay." in page.text
+    assert "will be deleted" not in page.text
+    # And once more, to the end.
+    await browser.go("/account/delete")
+    await browser.send("/account/delete", word="delete")
+    for _ in range(2):
+        clock.advance(4 * 86400)
+        await served.gateway.context.leaving.tick()
+    await served.placed()
+    page = await browser.go(f"/farewell/{app.user_id}")
+    assert "Gone for good" in page.text
+    assert "can still find out that your numbers and accounts had an account here" in page.text
+    await served.gateway.look_ups.tick()
+    await served.placed()
+    assert "Nobody can find out" in (await browser.go(f"/farewell/{app.user_id}")).text
+    await browser.sign_in()
+    assert 404 == (await browser.go(f"/recordings/{recording}")).status
+
+
+async def test_deleting_at_once_wants_a_sign_in_of_just_now(
+    browser: Browser, app: Phone, clock: FakeClock
+) -> None:
+    await browser.sign_in()
+    clock.advance(3600)
+    await browser.go("/account/delete")
+    page = await browser.send("/account/delete", word="delete", now="1")
+
+    assert 403 == page.status
+    assert "sign in again and repeat it" in page.text
+    assert 200 == (await browser.go("/account")).status
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/recordings", "/account", "/account/delete"])
