@@ -56,7 +56,7 @@ class SignInLimits:
 
     def __init__(self, catalog_db: Database, look_ups: LookUps, clock: Clock, limits: Limits) -> None:
         self._catalog = catalog_db
-        self._look_ups = look_ups
+        self.look_ups = look_ups
         self._clock = clock
         self._limits = limits
 
@@ -103,7 +103,7 @@ class SignInLimits:
         await self._count(wanted, "too much was tried from this address")
 
     async def _count(self, wanted: Sequence[tuple[str, str, int, int]], what: str) -> None:
-        keys = await self._look_ups.keys()
+        keys = await self.look_ups.keys()
         tallies = [
             Tally(keys.current(f"tally-{name}", subject), most, window_s * 1000)
             for name, subject, most, window_s in wanted

@@ -29,6 +29,8 @@ from typing import Any, Final, NamedTuple
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESGCMSIV
 
+from tests.closure.attackers_records import UsersRecords
+
 USERS_OWN_LEAF: Final = 2**32 - 1
 LARGEST_ODD_FILE: Final = 64 * 1024
 HEAD_OF_A_BLOB: Final = 92 + 16400
@@ -179,11 +181,15 @@ class Loot:
     personal: dict[uuid.UUID, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     opened_by: dict[bytes, set[uuid.UUID]] = field(default_factory=lambda: defaultdict(set))
     """Which recordings a leaf opens; one that opens two cannot be destroyed for one of them alone."""
+    columns: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    """What opened of the records about users, by the column in which it lay."""
 
     def plaintexts(self) -> Iterator[bytes]:
         for opened in (self.audio, self.details, self.personal):
             for contents in opened.values():
                 yield from contents
+        for contents in self.columns.values():
+            yield from contents
 
 
 class Attacker:
@@ -195,6 +201,7 @@ class Attacker:
         self.identities: dict[uuid.UUID, set[Identity]] = defaultdict(set)
         self.users: dict[uuid.UUID, set[int]] = defaultdict(set)
         """The slots that a user was ever seen with."""
+        self.records = UsersRecords(subkey)
         self._rows: set[tuple[object, ...]] = set()
         self._texts: set[str] = set()
         self._tree_ids: list[bytes] = []
@@ -253,6 +260,7 @@ class Attacker:
         self._rows.add((table, row))
         named: dict[str, Any] = dict(row)
         self._note_names(table, named)
+        self.records.write_down(table, named)
         expected = {"tree_pages": "sealed", "tree_states": "sealed", "users": "personal"}.get(
             table, "details"
         )
@@ -411,6 +419,11 @@ class Attacker:
                 self._use_state(content, slots, loot, queue, exhaustive=exhaustive)
             if exhaustive:
                 self._use_in_every_role(key, loot)
+        keys = loot.keys if exhaustive else ()
+        for opened in self.records.open_all(loot.leaves, self.users, self.identities, other_keys=keys):
+            loot.columns[opened.column].append(opened.plaintext)
+            if opened.owner is not None:
+                loot.personal[opened.owner].append(opened.plaintext)
         return loot
 
     def _use_state(

@@ -154,6 +154,24 @@ class EraseAccount:
 
 
 @dataclass(frozen=True)
+class GrowOld:
+    """
+    So many days pass, and what is older than a year expires.
+    """
+
+    days: int
+
+    async def take(self, world: World) -> None:
+        await world.grow_old(self.days)
+
+
+@dataclass(frozen=True)
+class ReplaceLookUps:
+    async def take(self, world: World) -> None:
+        await world.replace_look_ups()
+
+
+@dataclass(frozen=True)
 class DoJobs:
     async def take(self, world: World) -> None:
         await world.gateway.do_due_jobs()
@@ -225,7 +243,8 @@ _erases = st.builds(
         st.lists(_few, min_size=2, max_size=4).map(tuple),
     ),
 )
-_ends = st.one_of(_erases, _erases, _erases, st.builds(EraseAccount, _few))
+_grows_old = st.builds(GrowOld, st.sampled_from((200, 366)))
+_ends = st.one_of(_erases, _erases, _erases, st.builds(EraseAccount, _few), _grows_old)
 _deaths = st.one_of(
     st.builds(DieAt, st.sampled_from(STEPS)),
     st.builds(DieAfter, st.integers(0, 40)),
@@ -245,6 +264,9 @@ _phrases: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
     st.tuples(_begins, _deaths, st.just(ExpireUnfinished())),
     st.tuples(_begins, st.builds(Finish, _few)),
     st.tuples(st.builds(Edit, _few, _few), _ends),
+    st.tuples(_uploads, _deaths, st.just(GrowOld(366))),
+    st.tuples(st.just(CopyCatalog()), _grows_old, _uploads, st.just(PutOldCatalogBack()), _grows_old),
+    st.tuples(st.builds(EraseAccount, _few), _deaths, st.just(ReplaceLookUps())),
     st.tuples(_deaths, st.just(DoJobs())),
     st.tuples(
         st.one_of(

@@ -37,7 +37,9 @@ from tests.closure.programs import (
     Edit,
     Erase,
     EraseAccount,
+    GrowOld,
     PutOldCatalogBack,
+    ReplaceLookUps,
     Restart,
     Step,
     Upload,
@@ -75,6 +77,26 @@ RESTORED: tuple[Step, ...] = (
     # What is left of a block is burnt; without that it would be the same index again.
     Upload(0, 700),
 )
+GROWN_OLD: tuple[Step, ...] = (
+    AddUser(),
+    AddUser(),
+    Upload(0, 700),
+    Upload(0, 20000, pieces=2),
+    Upload(0, 1),
+    Upload(1, 700),
+    DoJobs(),
+    GrowOld(200),
+    Upload(0, 700),
+    GrowOld(200),
+)
+FORGOTTEN: tuple[Step, ...] = (
+    AddUser(),
+    AddUser(),
+    Upload(0, 700),
+    EraseAccount(1),
+    ReplaceLookUps(),
+    Upload(0, 1),
+)
 
 
 async def tell(world: World, story: Sequence[Step]) -> None:
@@ -82,7 +104,11 @@ async def tell(world: World, story: Sequence[Step]) -> None:
         await world.survive(partial(step.take, world))
 
 
-@pytest.mark.parametrize("story", [LIFE, CUT_SHORT, RESTORED], ids=["life", "cut short", "restored"])
+@pytest.mark.parametrize(
+    "story",
+    [LIFE, CUT_SHORT, RESTORED, GROWN_OLD, FORGOTTEN],
+    ids=["life", "cut short", "restored", "grown old", "forgotten"],
+)
 async def test_without_a_trap_every_promise_is_kept(world: World, story: Sequence[Step]) -> None:
     await tell(world, story)
     await world.check(exhaustive=True)
@@ -118,6 +144,27 @@ async def test_the_same_root_for_the_next_epoch(world: World, monkeypatch: pytes
 
     monkeypatch.setattr(Rounds, "_put_fresh_root", put_same)
     await tell(world, LIFE)
+    with pytest.raises(Reached):
+        await world.check()
+
+
+@pytest.mark.parametrize("missed", ["all but the first", "the last", "the one in the middle"])
+async def test_an_expiry_that_leaves_a_leaf_of_its_range(
+    world: World, monkeypatch: pytest.MonkeyPatch, missed: str
+) -> None:
+    def puncture_some(self: GgmState, first: LeafIndex, last: LeafIndex | None = None) -> GgmState:
+        if last is None or last == first:
+            return puncture(self, first, last)
+        if missed == "all but the first":
+            return puncture(self, first, first)
+        if missed == "the last":
+            return puncture(self, first, LeafIndex(last - 1))
+        return puncture(puncture(self, first, first), LeafIndex(first + 2), last)
+
+    puncture = GgmState.puncture
+    await tell(world, GROWN_OLD[:-1])
+    monkeypatch.setattr(GgmState, "puncture", puncture_some)
+    await tell(world, GROWN_OLD[-1:])
     with pytest.raises(Reached):
         await world.check()
 

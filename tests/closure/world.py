@@ -9,7 +9,7 @@ import asyncio
 import copy
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,8 @@ from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 
 CHUNK = 16384
+DAY = 86400
+KEPT_DAYS = 365
 
 
 class Reached(AssertionError):
@@ -82,6 +84,8 @@ class Call:
     """It was asked to erase or terminate it, or that was due."""
     is_known: bool = True
     """The catalog that is there now knows where its blob is, if it has one."""
+    stored_at: int | None = None
+    """When it became a recording, or may have."""
 
     @property
     def head(self) -> bytes:
@@ -126,7 +130,14 @@ class World:
     One installation.
     """
 
-    def __init__(self, data_dir: Path, store: Store | None = None, *, empty: Path | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        store: Store | None = None,
+        *,
+        empty: Path | None = None,
+        sections: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
         self.data_dir = data_dir
         self.store: Store = store or SqliteStore(data_dir, data_dir.with_name(f"{data_dir.name}-copies"))
         if empty is not None:
@@ -145,6 +156,8 @@ class World:
                 "server": {"port": 0, "shutdown_timeout_s": 1},
                 "keyring": {"index_block": 2},
                 "spool": {"min_free_bytes": 0},
+                "retention": {"recordings_days": KEPT_DAYS},
+                **(sections or {}),
             },
             environment={},
         )
@@ -182,6 +195,8 @@ class World:
             open_gateway(self._settings, clock=self.clock, with_workers=False)
         )
         self._stack = stack
+        # As its sweeper does at once: the time is believed from here on.
+        await self.gateway.retention.tick()
 
     @asynccontextmanager
     async def served(self) -> AsyncIterator[Served]:
@@ -356,7 +371,7 @@ class World:
         call = Call(upload.id, owner.id, Random(number).randbytes(size), {note})
         self.promises.calls[call.id] = call
         if size == 0:
-            call.state = "live"
+            call.state, call.stored_at = "live", self.clock.now_ms()
         return call
 
     async def send(self, call: Call, size: int) -> None:
@@ -364,7 +379,7 @@ class World:
         Append up to *size* bytes in one request.
         """
         body = call.content[call.received : call.received + size]
-        call.state = "unsure"
+        call.state, call.stored_at = "unsure", self.clock.now_ms()
         upload = await self.context.uploads.append(
             await self.user(call.owner),
             call.id,
@@ -409,8 +424,51 @@ class World:
         for call in self.promises.calls.values():
             if call.state == "unfinished":
                 call.state, call.is_asked_to_end = "unsure", True
-        self.clock.advance(8 * 86400)
+        self.clock.advance(8 * DAY)
         await self._sweep()
+
+    async def grow_old(self, days: int) -> None:
+        """
+        Let so much time pass, and have expire what is overdue then, after making sure that the attacker has it until then.
+        """
+        self.clock.advance(days * DAY)
+        stored_before = self.clock.now_ms() - KEPT_DAYS * DAY * 1000
+        overdue = [
+            call
+            for call in self.promises.calls.values()
+            if call.stored_at is not None
+            and call.stored_at < stored_before
+            and call.state in ("live", "unsure")
+        ]
+        certain = [call for call in overdue if call.state == "live"]
+        for call in certain:
+            self.check_reached(call)
+        for call in overdue:
+            call.state, call.is_asked_to_end = "unsure", True
+        await self._expire()
+        for call in certain:
+            if str(call.id) not in self.receipted:
+                raise Broken(f"{call.id} is overdue, and has no receipt")
+            call.state = "erased"
+
+    async def _expire(self) -> None:
+        """
+        Sweep, as an operator would have it who is asked whether he means it: a process that died may have missed years.
+        """
+        retention = self.gateway.retention
+        await retention.tick()
+        stop = (await retention.state()).stop
+        if stop is not None and stop.approved_at is None:
+            await retention.approve(due=stop.due, stored_before=stop.stored_before)
+            await retention.tick()
+        await self.gateway.do_due_jobs()
+
+    async def replace_look_ups(self) -> None:
+        """
+        Have the look-up key replaced, if somebody has left.
+        """
+        await self.gateway.look_ups.tick()
+        await self.gateway.do_due_jobs()
 
     async def _sweep(self) -> None:
         while await self.gateway.expiry.expire_overdue():
@@ -453,7 +511,14 @@ class World:
     def ways_to(self, loot: Loot, subject_id: str) -> list[str]:
         """
         Return by what the attacker reached a recording, an unfinished upload or an account; nothing if he did not.
+
+        Also by what he reached leaves that expired together, or a key of the service's own.
         """
+        if subject_id.startswith("leaves-"):
+            slot, first, last = (int(number) for number in subject_id.split("-")[1:])
+            return [f"leaf {index}" for of, index in loot.leaves if of == slot and first <= index <= last]
+        if (service_leaf := self.attacker.records.service_leaves.get(subject_id)) is not None:
+            return [f"leaf {service_leaf} of slot 0"] if (0, service_leaf) in loot.leaves else []
         subject = uuid.UUID(subject_id)
         found = [
             name
@@ -495,11 +560,27 @@ class World:
         Called when receipts are about to be stored: by then it must be over.
         """
         loot = self.attack()
-        for subject in subjects:
+        for subject in [one for named in subjects for one in self._subjects_of(named)]:
             self.receipted.add(subject)
             if ways := self.ways_to(loot, subject):
                 # Noted instead of raised: what is raised here, a job would only try again.
                 self.faults.append(Reached(f"{subject} gets a receipt, and is reached by {ways}"))
+
+    def _subjects_of(self, subject: str) -> list[str]:
+        """
+        Return what a receipt is about: also each recording, where it is about some that expired together.
+        """
+        if not subject.startswith("leaves-"):
+            return [subject]
+        slot, first, last = (int(number) for number in subject.split("-")[1:])
+        return [
+            subject,
+            *(
+                str(recording_id)
+                for recording_id, identities in self.attacker.identities.items()
+                if any(one.slot == slot and first <= one.index <= last for one in identities)
+            ),
+        ]
 
     # What must be so
 
@@ -521,6 +602,7 @@ class World:
         for subject in sorted(self.receipted):
             if ways := self.ways_to(loot, subject):
                 raise Reached(f"{subject} has a receipt, and is reached by {ways}")
+        await self.context.people.counts.look_ups.keys()
         for recordings in loot.opened_by.values():
             if len(recordings) > 1:
                 raise Reached(f"one key opens {sorted(map(str, recordings))}")
