@@ -3,6 +3,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -45,18 +46,20 @@ async def world(empty: Path, tmp_path: Path) -> AsyncIterator[World]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-async def either(request: pytest.FixtureRequest, empty: Path, tmp_path: Path) -> AsyncIterator[World]:
+async def either(
+    request: pytest.FixtureRequest, empty: Path, tmp_path: Path, sections: dict[str, dict[str, Any]]
+) -> AsyncIterator[World]:
     """
     An installation on each engine that is running and watched.
     """
     with ExitStack() as stack:
         if request.param == "sqlite":
-            world = World(tmp_path / "data", empty=empty)
+            world = World(tmp_path / "data", empty=empty, sections=sections)
         else:
             server: PostgresServer = request.getfixturevalue("postgresql_server")
             url = server.create_database()
             stack.callback(server.drop_database, url)
-            world = World(tmp_path / "data", PostgresStore(url, 0))
+            world = World(tmp_path / "data", PostgresStore(url, 0), sections=sections)
         stack.enter_context(world.watched())
         await world.open()
         yield world

@@ -323,6 +323,8 @@ class World:
     def _remember(self, copied: Promises) -> None:
         for call_id, call in self.promises.calls.items():
             then = copied.calls.get(call_id)
+            if then is not None and then.state == "forgotten":
+                then = None
             call.is_known = then is not None and then.state not in ("unfinished", "unsure")
             if str(call_id) in self.receipted or call.owner in self.receipted:
                 call.state = "erased"
@@ -433,14 +435,17 @@ class World:
         """
         self.clock.advance(days * DAY)
         stored_before = self.clock.now_ms() - KEPT_DAYS * DAY * 1000
+        soon = stored_before + 2 * DAY * 1000
         overdue = [
             call
             for call in self.promises.calls.values()
-            if call.stored_at is not None
-            and call.stored_at < stored_before
-            and call.state in ("live", "unsure")
+            if call.stored_at is not None and call.stored_at < soon and call.state in ("live", "unsure")
         ]
-        certain = [call for call in overdue if call.state == "live"]
+        certain = [
+            call
+            for call in overdue
+            if call.state == "live" and call.stored_at is not None and call.stored_at < stored_before
+        ]
         for call in certain:
             self.check_reached(call)
         for call in overdue:
@@ -460,6 +465,10 @@ class World:
         stop = (await retention.state()).stop
         if stop is not None and stop.approved_at is None:
             await retention.approve(due=stop.due, stored_before=stop.stored_before)
+            await retention.tick()
+            await self.gateway.do_due_jobs()
+            # That was for what was overdue when it stopped; the next sweep has the rest.
+            self.clock.advance(DAY)
             await retention.tick()
         await self.gateway.do_due_jobs()
 
