@@ -423,11 +423,14 @@ class World:
         """
         Let so much time pass that every unfinished upload is dropped.
         """
+        self._let_unfinished_end()
+        self.clock.advance(8 * DAY)
+        await self._sweep()
+
+    def _let_unfinished_end(self) -> None:
         for call in self.promises.calls.values():
             if call.state == "unfinished":
                 call.state, call.is_asked_to_end = "unsure", True
-        self.clock.advance(8 * DAY)
-        await self._sweep()
 
     async def grow_old(self, days: int) -> None:
         """
@@ -450,6 +453,8 @@ class World:
             self.check_reached(call)
         for call in overdue:
             call.state, call.is_asked_to_end = "unsure", True
+        self._let_unfinished_end()
+        await self._sweep()
         await self._expire()
         for call in certain:
             if str(call.id) not in self.receipted:
