@@ -130,7 +130,10 @@ class IdentityService:
                     found = await catalog.find_identity(connection, keys.all(proven.space, proven.subject))
             break
         if found is not None and found.user_id != user.id:
-            raise IdentityTaken("this belongs to another account; sign in to that one to erase it first")
+            raise IdentityTaken(
+                "this belongs to another account. Recordings do not move between accounts: sign in to that one, fetch "
+                "what you want to keep, and remove this from it or erase it; then add it here"
+            )
         return await self._view(user.key_slot, identity if found is None else found)
 
     async def leave(self, user: User, identity_id: str) -> None:
