@@ -117,7 +117,27 @@ async def test_a_whole_life(window: Watched, served: Served, tmp_path: Path) -> 
     await page.get_by_label("Type delete to go on").fill("delete")
     await window.picture("delete-account")
     await page.get_by_role("button", name="Delete everything for good").click()
+    await expect(page.get_by_role("heading", name="Your account will be deleted")).to_be_visible()
+    await window.picture("account-leaving")
+
+    # Stay after all.
+    await page.get_by_role("link", name="sign in", exact=True).click()
+    await page.get_by_label("Your phone number").fill(NUMBER)
+    await page.get_by_role("button", name="Send me a code").click()
+    await page.get_by_label("Code").fill(Newcomer(served).read_code())
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await expect(page.get_by_text("This account will be deleted after")).to_be_visible()
+    await window.picture("account-stay")
+    await page.get_by_role("button", name="Keep my account").click()
+    await expect(page.get_by_text("You stay. Nothing was deleted.")).to_be_visible()
+
+    # And leave at once.
+    await page.get_by_role("link", name="Delete the account").click()
+    await page.get_by_label("Type delete to go on").fill("delete")
+    await page.get_by_label("At once").check()
+    await page.get_by_role("button", name="Delete everything for good").click()
     await expect(page.get_by_role("heading", name="Gone for good")).to_be_visible()
+    await window.picture("account-deleted")
     await page.goto("/account")
     await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
 
