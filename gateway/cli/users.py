@@ -109,9 +109,12 @@ def erase(config: Path | None, data_dir: Path | None, yes: bool, later: bool, us
 async def _erase(settings: Settings, user_id: str) -> Any:
     import msgspec
 
+    from gateway.cli.logs import configure_logs
     from gateway.console import open_console
     from gateway.http.me_shapes import farewell_document
 
+    # What it logs is the record of what was done; it belongs on stderr.
+    configure_logs(settings.log)
     async with open_console(settings) as console:
         salt = await console.erasure.bury_account(UserId(user_id))
         say("Revoked: nothing of this user is served any more. Shredding.")
@@ -131,9 +134,11 @@ async def _erase(settings: Settings, user_id: str) -> Any:
 async def _erase_later(settings: Settings, user_id: str) -> Any:
     import msgspec
 
+    from gateway.cli.logs import configure_logs
     from gateway.console import open_console
     from gateway.http.me_shapes import asked_document
 
+    configure_logs(settings.log)
     async with open_console(settings) as console:
         user = await console.accounts.get_user(UserId(user_id))
         leaving, salt = await console.leaving.ask(user)
@@ -153,7 +158,9 @@ def stay(config: Path | None, data_dir: Path | None, user_id: str) -> None:
 
 
 async def _stay(settings: Settings, user_id: str) -> None:
+    from gateway.cli.logs import configure_logs
     from gateway.console import open_console
 
+    configure_logs(settings.log)
     async with open_console(settings) as console:
         await console.leaving.stay(await console.accounts.get_user(UserId(user_id)))

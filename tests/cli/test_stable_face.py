@@ -93,6 +93,19 @@ def test_user_erase_prints_a_receipt_beside_the_daemon(daemon: Daemon, shell: Sh
     assert f"It is about {user}" in verified.stderr
 
 
+def test_a_user_is_erased_later_and_stays_after_all(daemon: Daemon, shell: Shell) -> None:
+    user, _ = asyncio.run(new_user(daemon.data_dir))
+    answer = json.loads(shell.out("user", "erase", "--data-dir", daemon.data_dir, "--yes", "--later", user))
+    assert ("leaving", None) == (answer["state"], answer["receipt"])
+    assert 64 == len(answer["salt"])
+
+    stays = shell.run("user", "stay", "--data-dir", daemon.data_dir, user)
+
+    assert (0, "") == (stays.returncode, stays.stdout)
+    assert stays.stderr.endswith("He stays.\n")
+    assert 1 == shell.run("user", "stay", "--data-dir", daemon.data_dir, "nobody").returncode
+
+
 def test_a_second_daemon_refuses_and_says_what_to_do(daemon: Daemon, operator: Shell) -> None:
     second = operator.run("serve", "--data-dir", daemon.data_dir, "--port", "0")
 

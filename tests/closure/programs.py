@@ -154,6 +154,19 @@ class EraseAccount:
 
 
 @dataclass(frozen=True)
+class Leave:
+    """
+    A user asks to be erased, and does not take it back.
+    """
+
+    user: int
+
+    async def take(self, world: World) -> None:
+        if owner := _choose(_owners(world), self.user):
+            await world.leave(owner)
+
+
+@dataclass(frozen=True)
 class GrowOld:
     """
     So many days pass, and what is older than a year expires.
@@ -267,6 +280,7 @@ _phrases: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
     st.tuples(_uploads, _deaths, st.just(GrowOld(366))),
     st.tuples(st.just(CopyCatalog()), _grows_old, _uploads, st.just(PutOldCatalogBack()), _grows_old),
     st.tuples(st.builds(EraseAccount, _few), _deaths, st.just(ReplaceLookUps())),
+    st.tuples(_deaths, st.builds(Leave, _few)),
     st.tuples(_deaths, st.just(DoJobs())),
     st.tuples(
         st.one_of(

@@ -38,6 +38,7 @@ from tests.closure.programs import (
     Erase,
     EraseAccount,
     GrowOld,
+    Leave,
     PutOldCatalogBack,
     ReplaceLookUps,
     Restart,
@@ -93,7 +94,8 @@ FORGOTTEN: tuple[Step, ...] = (
     AddUser(),
     AddUser(),
     Upload(0, 700),
-    EraseAccount(1),
+    Upload(1, 700),
+    Leave(1),
     ReplaceLookUps(),
     Upload(0, 1),
 )

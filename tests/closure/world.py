@@ -500,6 +500,27 @@ class World:
         for call in self._calls_of(owner):
             call.state = "erased"
 
+    async def leave(self, owner: Owner) -> None:
+        """
+        Have a user ask to be erased, and let the days pass in which he could take that back.
+        """
+        owner.state = "unsure"
+        self._let_unfinished_end()
+        await self.context.leaving.ask(await self.user(owner.id))
+        for _ in range(2):
+            self.clock.advance(4 * DAY)
+            await self.context.leaving.tick()
+        for call in self._calls_of(owner):
+            if call.state in ("live", "unfinished"):
+                call.state, call.is_asked_to_end = "unsure", True
+        await self.gateway.do_due_jobs()
+        await self._sweep()
+        if owner.id not in self.receipted:
+            raise Broken(f"{owner.name} is not erased after the days that he had")
+        owner.state = "erased"
+        for call in self._calls_of(owner):
+            call.state = "erased"
+
     def _calls_of(self, owner: Owner) -> list[Call]:
         return [call for call in self.promises.calls.values() if call.owner == owner.id]
 

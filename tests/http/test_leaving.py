@@ -2,10 +2,12 @@
 Leaving: in some days or now, taken back or not, by no clock that is wrong, and with nothing left behind.
 """
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from gateway.catalog.users import User
 from gateway.keyring import verify_receipt
 from gateway.services.errors import NotFound
 from gateway.services.holds import Cause
@@ -257,3 +259,42 @@ async def test_others_are_left_alone(ada: Newcomer, served: Served, clock: FakeC
     await pass_days(served, clock, 8)
     assert "purged" == (await farewell(ada)).document["state"]
     assert 200 == (await grace.as_phone().audio(recording)).status
+
+
+async def test_staying_and_being_erased_at_the_same_moment_end_one_way(
+    served: Served, clock: FakeClock
+) -> None:
+    """
+    Either he stays with all he has, or he is erased with a receipt; never half of both.
+    """
+    context = served.gateway.context
+    ends = set()
+    for number in range(8):
+        user_id, _ = await served.new_user(f"User {number}")
+        user = await context.accounts.get_user(user_id)
+        await context.leaving.tick()
+        await context.leaving.ask(user)
+        clock.advance(7 * DAY)
+        await context.leaving.tick()
+
+        async def stay(user: User = user) -> bool:
+            try:
+                await context.leaving.stay(user)
+            except NotFound:
+                return False
+            return True
+
+        leaving = context.leaving.leave(user_id)
+        # Whichever of the two is begun first has a little start.
+        stayed = (
+            (await asyncio.gather(stay(), leaving))[0]
+            if number % 2
+            else (await asyncio.gather(leaving, stay()))[1]
+        )
+        await served.gateway.do_due_jobs()
+        receipts = await context.keyring.receipts_of(user_id)
+        assert stayed == (receipts == [])
+        ends.add(stayed)
+        if stayed:
+            assert None is await context.leaving.leaving_of(user_id)
+    print(ends)  # noqa: T201 - both, as a rule

@@ -295,3 +295,53 @@ async def test_an_older_catalog_is_brought_to_the_key_of_today(tmp_path: Path, c
         await tick(served)
         assert {3} == {generation for generation, _ in await rows(served)}
         await check_all_are_found(served, [ada, anew])
+
+
+async def test_the_key_is_not_replaced_while_somebody_is_being_freed_of_it(
+    served: Served, staying: list[Newcomer]
+) -> None:
+    """
+    Otherwise he could be found by the new key, and be noted as one who was found by the old one alone.
+    """
+    await leave(served)
+    async with served.gateway.context.catalog.write() as connection:
+        assert 1 == await catalog.look_up_generation(connection, holds=True)
+        replacing = asyncio.create_task(served.gateway.look_ups.carry_on())
+        done, _ = await asyncio.wait([replacing], timeout=0.3)
+        assert not done
+        assert 1 == await catalog.look_up_generation(connection)
+    await replacing
+    assert {2} == {generation for generation, _ in await rows(served)}
+
+
+async def test_people_leave_and_sign_in_while_the_key_is_replaced(
+    served: Served, staying: list[Newcomer], clock: FakeClock
+) -> None:
+    accounts = served.gateway.context.people.identities
+    gone: list[str] = []
+
+    async def come_and_go(number: str) -> None:
+        user, _ = await accounts.enter(Proven(space="phone", subject=number, label=""))
+        await served.gateway.context.leaving.erase_now(user.id, wait_s=30)
+        gone.append(user.id)
+
+    async def sign_in_again(newcomer: Newcomer) -> None:
+        user, is_new = await accounts.enter(Proven(space="phone", subject=newcomer.number, label=""))
+        assert (newcomer.tokens["user"], False) == (user.id, is_new)
+
+    for turn in range(3):
+        clock.advance(INTERVAL_S)
+        await asyncio.gather(
+            *(come_and_go(f"+1415555014{number}") for number in range(4)),
+            *(sign_in_again(newcomer) for newcomer in staying),
+            *([tick(served)] if turn else []),
+        )
+    for _ in range(2):
+        clock.advance(INTERVAL_S)
+        await tick(served)
+    await served.gateway.do_due_jobs()
+
+    assert 12 == len(set(gone))
+    assert {"gone"} == {(await state_of(served, user))["state"] for user in gone}
+    assert len(staying) == len(await rows(served))
+    await check_all_are_found(served, staying)
