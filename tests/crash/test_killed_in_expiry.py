@@ -37,8 +37,8 @@ CALLS: Final = (
     Calls("fdatasync", 12, ("catalog.db", "catalog.db-wal")),
     Calls("fdatasync", 6, ("keys.db", "keys.db-wal")),
     Calls("pwrite64", 40, ("keys.db", "keys.db-wal")),
-    Calls("pwrite64", 3, ("root/slots",)),
-    Calls("unlink", 7),
+    Calls("pwrite64", 2, ("root/slots",)),
+    Calls("unlinkat", 7),
 )
 YEAR_MS: Final = 366 * 86400 * 1000
 
