@@ -249,7 +249,9 @@ async def open_gateway(
         people, look_ups = await open_people(
             settings, stack, catalog, keyring, plugins, accounts, clock, home_bell
         )
-        leaving = LeavingService(catalog, keyring, erasure, holds, clock, home_bell, settings.leaving)
+        leaving = LeavingService(
+            catalog, keyring, erasure, holds, telling.notices, clock, home_bell, settings.leaving
+        )
         stack.push_async_callback(leaving.close)
         context = Context(
             settings=settings,

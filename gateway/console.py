@@ -88,7 +88,9 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
             keyring=keyring,
             accounts=accounts,
             erasure=erasure,
-            leaving=LeavingService(catalog, keyring, erasure, holds, clock, WorkBell(), settings.leaving),
+            leaving=LeavingService(
+                catalog, keyring, erasure, holds, notices, clock, WorkBell(), settings.leaving
+            ),
             retention=RetentionService(catalog, erasure.ranges, clock, WorkBell(), settings.retention),
             holds=holds,
             notices=notices,

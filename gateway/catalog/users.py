@@ -256,13 +256,15 @@ async def first_to_leave(connection: Connection) -> int | None:
     return first
 
 
-async def users_who_leave(connection: Connection, *, at: int, limit: int) -> list[UserId]:
+async def users_who_leave(
+    connection: Connection, *, at: int, after: int = -1, limit: int | None = None
+) -> list[UserId]:
     """
-    Return who is to be erased at *at* or was to be before, whoever has waited longest first.
+    Return who is to be erased by *at* and after *after*, whoever has waited longest first.
     """
     query = (
         select(users.c.id)
-        .where(users.c.leaves_at.is_not(None), users.c.leaves_at <= at)
+        .where(users.c.leaves_at.is_not(None), users.c.leaves_at <= at, users.c.leaves_at > after)
         .order_by(users.c.leaves_at, users.c.id)
         .limit(limit)
     )

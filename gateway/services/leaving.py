@@ -25,6 +25,7 @@ from gateway.services.erasure import Erasure, ErasureService
 from gateway.services.errors import Held, NotFound
 from gateway.services.holds import HoldService
 from gateway.services.look_ups import key_name
+from gateway.services.notices import Notices
 from gateway.services.work import WorkBell
 from gateway.settings import Leaving as Limits
 
@@ -35,6 +36,7 @@ _COUNTED: Final = "leaving-counted"
 _LOOKED: Final = "leaving-looked"
 """The wall clock's time up to which it was counted, Unix ms."""
 _MOST_TOGETHER: Final = 100
+_DAY_MS: Final = 24 * 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,7 @@ class LeavingService:
         keyring: Keyring,
         erasure: ErasureService,
         holds: HoldService,
+        notices: Notices,
         clock: Clock,
         bell: WorkBell,
         limits: Limits,
@@ -86,6 +89,7 @@ class LeavingService:
         self._keyring = keyring
         self._erasure = erasure
         self._holds = holds
+        self._notices = notices
         self._clock = clock
         self._bell = bell
         self._limits = limits
@@ -127,6 +131,10 @@ class LeavingService:
             counted = await self._count(connection)
             leaves_at = counted + self._limits.cooling_off_s * 1000
             is_new = await users.begin_leaving(connection, user.id, since=now, leaves_at=leaves_at)
+            if is_new:
+                await self._tell(
+                    connection, user.id, since=now, left=leaves_at - counted, occasion=f"asked-{now}"
+                )
             await end_devices(connection, user.id, reason="signed-out", at=now)
         if is_new:
             log.info("user.leaving", user=user.id)
@@ -146,6 +154,8 @@ class LeavingService:
             if not await users.lock_active_user(connection, user.id):
                 raise NotFound("there is no such user")
             is_new = await users.end_leaving(connection, user.id)
+            if is_new:
+                await self._notices.tell(connection, user.id, "staying")
         if is_new:
             log.info("user.stays", user=user.id)
 
@@ -233,6 +243,7 @@ class LeavingService:
             due = await users.users_who_leave(connection, at=counted, limit=_MOST_TOGETHER)
             if due:
                 await enqueue_jobs(connection, "leave", due)
+        await self._tell_of_last_day(counted)
         if due:
             self._bell.ring()
 
@@ -251,6 +262,35 @@ class LeavingService:
             log.info("user.leaving_held", user=user_id)
             return
         log.info("user.left", user=user_id)
+
+    async def _tell_of_last_day(self, counted: int) -> None:
+        """
+        Tell those once more whose last day has begun, each in a transaction of his own.
+        """
+        async with self._catalog.read() as connection:
+            last = await users.users_who_leave(connection, at=counted + _DAY_MS, after=counted)
+        for user_id in last:
+            async with self._catalog.write() as connection:
+                if not await users.lock_active_user(connection, user_id):
+                    continue
+                user = await users.get_user(connection, user_id)
+                if user is None or user.leaves_at is None or user.leaving_since is None:
+                    continue
+                # Of whoever has but a day in all, this is what he was told at first.
+                if self._limits.cooling_off_s * 1000 > _DAY_MS:
+                    await self._tell(
+                        connection,
+                        user_id,
+                        since=user.leaving_since,
+                        left=user.leaves_at - counted,
+                        occasion=f"last-day-{user.leaving_since}",
+                    )
+
+    async def _tell(
+        self, connection: Connection, user_id: UserId, *, since: int, left: int, occasion: str
+    ) -> None:
+        facts = {"since": since, "erased_after": self._clock.now_ms() + left, "account": user_id}
+        await self._notices.tell(connection, user_id, "leaving", facts, occasion=occasion)
 
     async def _count(self, connection: Connection) -> int:
         """

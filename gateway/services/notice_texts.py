@@ -46,6 +46,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "link-ending": Kind("link-ending"),
     "link-trouble": Kind("link-trouble"),
     "unused": Kind("unused", is_pressing=True),
+    "leaving": Kind("leaving", is_pressing=True),
+    "staying": Kind("staying"),
 }
 """All that users are told, by the name that catalog and API know it by."""
 

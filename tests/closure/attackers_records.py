@@ -36,6 +36,7 @@ FORMS: Final = {
     "links.secrets": Form("links", b"LINK\x01", ("user", "slot", "id")),
     "link_attempts.secrets": Form("links", b"LTRY\x01", ("user", "slot", "state_hash")),
     "holds.sealed": Form("hold", b"HOLD\x01", ("id", "slot")),
+    "notices.sealed": Form("notice", b"NOTE\x01", ("id", "slot")),
     "placements.session": Form("put-session", b"PUTS\x01", ("recording", "slot", "index", "blob_key")),
     "sign_ins.sealed": Form("sign-in", b"SIGN\x01", ("kind",)),
 }

@@ -53,6 +53,7 @@ PERSONAL: Final[dict[str, tuple[str, ...]]] = {
         "later note",
     ),
     "uploads.details": ("unfinished filename", "unfinished party_number", "unfinished unknown"),
+    "notices.sealed": ("notice label",),
     "placements.session": ("put session",),
 }
 """Where something personal lies sealed under a key of the user's own, and the canaries that go there."""
@@ -110,6 +111,19 @@ IMPERSONAL: Final = frozenset(
         # Of the sealed file.
         *("recordings.commitment", "placements.blob_key", "placements.backend", "placements.locator"),
         "placements.digest",
+        # Of what users are told: ids, words of ours, and texts that are the same for all.
+        *(f"{table}.user_id" for table in ("notices", "notice_audiences", "mail_preferences")),
+        *(f"{table}.user_id" for table in ("policy_acceptances", "expiry_notices", "unused_accounts")),
+        *(
+            "notices.id",
+            "notices.run_id",
+            "notice_audiences.run_id",
+            "notice_runs.id",
+            "notice_runs.position",
+        ),
+        *("notices.kind", "notices.occasion", "notices.mail_state", "notices.mail_reason", "links.told"),
+        *("notice_runs.kind", "notice_runs.audience", "notice_runs.state", "notice_runs.facts"),
+        *("policies.format", "policies.body"),
         # Of the key database.
         *("tree_head.tree_id", "tree_pages.sealed", "tree_states.sealed", "service_keys.purpose"),
         *("shredding_log.subject_id", "shredding_log.kind", "shredding_log.subject_hash"),
@@ -207,6 +221,9 @@ async def live_a_life(served: Served, canaries: Canaries) -> Newcomer:
     cause = Cause(reason=canaries["hold reason"], placed_by=canaries["hold placed by"])
     hold = await served.gateway.holds.place(user_id, cause, recording_id=RecordingId(uuid.UUID(recording)))
     await served.gateway.holds.lift(hold)
+    async with context.catalog.write() as connection:
+        facts = {"title": "Box", "label": canaries["notice label"], "advice": "Link it again."}
+        assert await context.notices.tell(connection, user_id, "link-trouble", facts)
     await put_sealed_by_hand(served, user_id, recording, canaries)
     await served.placed()
     return ada

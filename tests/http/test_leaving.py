@@ -298,3 +298,25 @@ async def test_staying_and_being_erased_at_the_same_moment_end_one_way(
         if stayed:
             assert None is await context.leaving.leaving_of(user_id)
     print(ends)  # noqa: T201 - both, as a rule
+
+
+async def test_whoever_leaves_is_told_and_so_is_whoever_stays(
+    ada: Newcomer, served: Served, clock: FakeClock
+) -> None:
+    async def titles() -> list[str]:
+        context = served.gateway.context
+        user = await context.accounts.get_user(ada.as_phone().user_id)
+        page = await context.notices.page_of(user, limit=50)
+        return [view.text.title for view in page.notices if view.text is not None]
+
+    leaving = "Your account will be erased after 21 November 2023, 22:13 UTC"
+    await ada.mine(*LEAVE)
+    assert [leaving] == await titles()
+    await pass_days(served, clock, 5.9)
+    assert [leaving] == await titles()
+    await pass_days(served, clock, 0.9)
+    assert [leaving, leaving] == await titles()
+    await ada.sign_in()
+    for _ in range(2):
+        await ada.mine("POST", "/v1/me/stay")
+    assert ["Your account stays", leaving, leaving] == await titles()
