@@ -156,7 +156,8 @@ class World:
                 "server": {"port": 0, "shutdown_timeout_s": 1},
                 "keyring": {"index_block": 2},
                 "spool": {"min_free_bytes": 0},
-                "retention": {"recordings_days": KEPT_DAYS},
+                # Years pass between two steps, in which nobody comes by with a token.
+                "retention": {"recordings_days": KEPT_DAYS, "erase_unused_accounts": False},
                 **(sections or {}),
             },
             environment={},
