@@ -16,13 +16,9 @@ from typing import Annotated, Any, Final, Literal, Self
 import msgspec
 
 from gateway.base.errors import ConfigurationError
-from gateway.base.toml import merge_tables, merge_variable, read_tables
+from gateway.base.toml import NotNegative, Port, Positive, merge_tables, merge_variable, read_tables
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 _KIB: Final = 1024
 _MIB: Final = 1024 * _KIB
