@@ -15,6 +15,7 @@ _KIND: Final = {"type": "string", "pattern": "^[a-z0-9-]{1,32}$"}
 _PAGE: Final = ("text/html",)
 _FAILURES: Final = {
     400: "something is missing in the request",
+    403: "the account is about to be erased",
     404: "the user or the link is gone",
     410: "the answer was used before, came too late, or was never asked for",
     422: "it was not allowed, or the account cannot be used as it is",
@@ -85,7 +86,7 @@ def link_operations() -> list[Operation]:
                 201: Answer("It is linked.", link_shapes.LinkDocument),
                 202: Answer("The user has to allow it.", link_shapes.ConsentDocument),
             },
-            refusals=(400, 404, 409, 413, 415, 422, 429),
+            refusals=(400, 403, 404, 413, 415, 422, 429),
         ),
         linking(
             method="POST",

@@ -128,8 +128,9 @@ REFUSALS: Final[dict[int, Refusal]] = {
     403: Refusal(
         "NotInvited",
         "Not invited",
-        "There is no account for this, and new ones are not made here. Or it is done only just after signing in.",
-        ("not-invited", "not-fresh"),
+        "There is no account for this, and new ones are not made here. Or it is done only just after signing in. "
+        "Or the account is about to be erased, so nothing is added to it.",
+        ("not-invited", "not-fresh", "leaving"),
     ),
     404: Refusal("NotFound", "Not found", "There is no such thing, or it is another user's.", ("not-found",)),
     405: Refusal(
@@ -150,8 +151,8 @@ REFUSALS: Final[dict[int, Refusal]] = {
         "Conflict",
         "The upload ends elsewhere than the request starts; `offset` says where. "
         "Or recordings lie only where they would be lost, or are being moved already. "
-        "Or an identity is another account's, or the only one there is. Or the account is about to be erased.",
-        ("offset-mismatch", "only-copies", "move-under-way", "identity-taken", "last-identity", "leaving"),
+        "Or an identity is another account's, or the only one there is.",
+        ("offset-mismatch", "only-copies", "move-under-way", "identity-taken", "last-identity"),
         (Parameter("Upload-Offset", "Where the upload really ends, where that is the conflict.", COUNT),),
     ),
     410: Refusal(

@@ -39,7 +39,7 @@ def place_operations() -> list[Operation]:
             "a move takes it elsewhere.",
             body=Body(media_types=JSON, schema=shapes.RouteDocument, meaning="The whole route."),
             answers={200: Answer("It holds from now on.", shapes.RouteDocument)},
-            refusals=(400, 404, 409, 413),
+            refusals=(400, 403, 404, 413),
         ),
         here(
             method="GET",
@@ -64,7 +64,7 @@ def place_operations() -> list[Operation]:
                     headers=(Parameter("Location", "Where to follow it.", is_required=True),),
                 )
             },
-            refusals=(400, 409, 413),
+            refusals=(400, 403, 409, 413),
         ),
         move(
             method="GET",

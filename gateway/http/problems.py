@@ -25,7 +25,7 @@ _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.Unauthenticated: (401, "Not signed in"),
     errors.NotInvited: (403, "Not invited"),
     errors.NotFresh: (403, "Sign in anew"),
-    errors.Leaving: (409, "About to be erased"),
+    errors.Leaving: (403, "About to be erased"),
     errors.SignInGone: (410, "Not waited for"),
     errors.WrongCode: (422, "Wrong code"),
     errors.CannotBeReached: (422, "Cannot be reached"),
@@ -64,9 +64,7 @@ _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
 _IS_WORTH_RETRYING: Final = frozenset({408, 409, 423, 429, 460, 500, 503, 507})
 """Statuses after which the same work may succeed later; after the others it won't without a change."""
 
-_FINAL: Final = frozenset(
-    {"held", "only-copies", "too-many-links", "identity-taken", "last-identity", "leaving"}
-)
+_FINAL: Final = frozenset({"held", "only-copies", "too-many-links", "identity-taken", "last-identity"})
 """Codes that no second try changes, whatever their status."""
 
 _RETRY_AFTER_S: Final = {423: 1, 429: 60, 503: 5, 507: 60}

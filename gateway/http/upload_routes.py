@@ -36,7 +36,7 @@ _CHECKSUM: Final = Parameter(
     "An algorithm, sha1 or sha256, and the base64 of this body's digest. The body then counts wholly or not at all.",
     {"type": "string", "pattern": "^(sha1 [A-Za-z0-9+/]{27}=|sha256 [A-Za-z0-9+/]{43}=)$"},
 )
-_APPENDING: Final = (400, 404, 408, 409, 410, 413, 423, 460, 507)
+_APPENDING: Final = (400, 403, 404, 408, 409, 410, 413, 423, 460, 507)
 
 
 def upload_operations(settings: Settings) -> list[Operation]:

@@ -139,8 +139,25 @@ async def test_the_account(window: Watched, served: Served) -> None:
     await window.judge("an account that is not deleted")
     await page.get_by_label("Type delete to go on").fill("delete")
     await press(page, "Delete everything for good")
+    await expect(page.get_by_role("heading", name="Your account will be deleted")).to_be_visible()
+    await window.judge("an account that will be deleted")
+    await sign_in_anew(page, served)
+    await expect(page.get_by_text("This account will be deleted after")).to_be_visible()
+    await window.judge("an account that may be kept")
+    await page.goto("/account/delete")
+    await page.get_by_label("Type delete to go on").fill("delete")
+    await page.get_by_label("At once").check()
+    await press(page, "Delete everything for good")
     await expect(page.get_by_role("heading", name="Gone for good")).to_be_visible()
     await window.judge("an account that is gone")
+
+
+async def sign_in_anew(page: Page, served: Served) -> None:
+    await page.goto("/sign-in")
+    await page.get_by_label("Your phone number").fill(NUMBER)
+    await press(page, "Send me a code")
+    await page.get_by_label("Code").fill(Newcomer(served).read_code())
+    await press(page, "Sign in")
 
 
 async def test_storage(window: Watched, served: Served) -> None:

@@ -143,14 +143,14 @@ async def test_nothing_is_added_meanwhile(ada: Newcomer, served: Served) -> None
         await phone.patch(upload, 0, b"x" * 10),
     ]
     for answer in refused:
-        assert (409, "leaving") == (answer.status, answer.problem["code"])
+        assert (403, "leaving") == (answer.status, answer.problem["code"])
         assert "retry" not in answer.problem
     for method, path, body in (
         ("PUT", "/v1/route", {"home": True, "copies": []}),
         ("POST", "/v1/moves", {"source": "home", "target": "elsewhere"}),
     ):
         told = await ada.mine(method, path, body)
-        assert (409, "leaving") == (told.status, told.document["code"])
+        assert (403, "leaving") == (told.status, told.document["code"])
 
     await ada.mine("POST", "/v1/me/stay")
     assert 204 == (await phone.patch(upload, 0, b"x" * 1000)).status

@@ -392,7 +392,7 @@ async def test_the_account_is_deleted_in_some_days_unless_its_user_comes_back(
     assert "/account" == page.url.path
     assert "This account will be deleted after 21 November 2023" in page.text
     assert (
-        409
+        403
         == (await browser.post("/storage/route", *page.form("/account/stay").fields, ("home", "1"))).status
     )
     await browser.go("/account")
