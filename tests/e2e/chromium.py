@@ -67,7 +67,7 @@ class Watched:
         await page.emulate_media(color_scheme=self._scheme)
         if before is not None:
             await page.set_viewport_size(before)
-        assert [] == found
+        assert not found, "\n".join(found)
 
     async def picture(self, name: str) -> None:
         """

@@ -53,11 +53,21 @@ async def test_the_judge_sees_what_is_wrong(window: Watched) -> None:
         assert seen in str(caught.value)
 
 
-@pytest.mark.parametrize("path", ["/sign-in", "/no/such/page", "/docs"])
+@pytest.mark.parametrize("path", ["/sign-in", "/no/such/page", "/privacy"])
 async def test_pages_for_anybody(window: Watched, path: str) -> None:
     await window.page.goto(path)
 
     await window.judge(path)
+
+
+async def test_the_documentation(window: Watched) -> None:
+    await window.page.goto("/docs")
+    # Its parts are alike: the first of each section stands for all, which would take a minute.
+    await window.page.evaluate(
+        "for (const part of document.querySelectorAll('article:not(:first-of-type)')) part.remove()"
+    )
+
+    await window.judge("the documentation")
 
 
 async def test_signing_in_with_errors(window: Watched, served: Served) -> None:
