@@ -47,7 +47,9 @@ async def measure_deletes(counts: Sequence[int] = USERS, *, quick: bool = False)
     report = Report("deletes")
     for count in counts:
         async with serving_filled(
-            users_count=count, recordings_of=lambda number: 1 if number else _OF_ONE
+            f"deletes-{count}",
+            users_count=count,
+            recordings_of=lambda number: 1 if number else _OF_ONE,
         ) as (served, filled):
             bench = _Deletes(served, filled, report, f"{count:,} users")
             await bench.one_at_a_time()

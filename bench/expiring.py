@@ -28,7 +28,10 @@ async def measure_expiring(counts: Sequence[int] = COUNTS, *, quick: bool = Fals
     report = Report("expiring")
     for count in _QUICK_COUNTS if quick else counts:
         async with serving_filled(
-            users_count=count // _OF_ONE, recordings_of=lambda _: 0, overdue_of=lambda _: _OF_ONE
+            f"expiring-{count}",
+            users_count=count // _OF_ONE,
+            recordings_of=lambda _: 0,
+            overdue_of=lambda _: _OF_ONE,
         ) as (served, _):
             gateway = served.gateway
             name = f"{count:,} overdue uploads of {count // _OF_ONE:,} users"

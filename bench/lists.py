@@ -51,7 +51,9 @@ async def measure_lists(counts: Sequence[int] = COUNTS, *, quick: bool = False) 
     report = Report("lists")
     medians: dict[str, list[float]] = {}
     for count in counts:
-        async with serving_filled(users_count=1, recordings_of=partial(_all, count), opens=True) as (
+        async with serving_filled(
+            f"lists-{count}", users_count=1, recordings_of=partial(_all, count), opens=True
+        ) as (
             served,
             filled,
         ):

@@ -30,7 +30,9 @@ async def measure_retention(
     """
     report = Report("retention")
     for count in _QUICK_COUNTS if quick else counts:
-        async with serving_filled(users_count=count // of_one, recordings_of=lambda _: of_one) as (served, _):
+        async with serving_filled(
+            f"recordings-{count}-{of_one}", users_count=count // of_one, recordings_of=lambda _: of_one
+        ) as (served, _):
             retention = served.gateway.retention
             # What was kept before there was a first sweep waits for an operator: say that it is meant.
             await retention.tick()

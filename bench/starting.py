@@ -5,8 +5,6 @@ How long ``gateway serve`` takes from its start to its first healthy answer, wit
 import argparse
 import asyncio
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,8 @@ from typing import Final
 
 import aiohttp
 
-from bench.filling import Filled, fill
+from bench.filled import filled_folder
+from bench.filling import Filled
 from bench.report import Report
 from tests.support.gateway import Daemon
 from tests.support.s3_store import free_ports
@@ -37,11 +36,11 @@ async def measure_starting(counts: Sequence[int] = COUNTS, *, quick: bool = Fals
     report = Report("starting")
     medians = []
     for count in counts:
-        folder = Path(tempfile.mkdtemp(prefix="gateway-bench-"))
-        try:
-            filled = await fill(
-                folder / "data", users_count=count // _OF_ONE, recordings_of=lambda number: _OF_ONE
-            )
+        async with filled_folder(
+            f"recordings-{count}-{_OF_ONE}",
+            users_count=count // _OF_ONE,
+            recordings_of=lambda number: _OF_ONE,
+        ) as filled:
             name = f"{count:,} recordings of {count // _OF_ONE:,} users"
             # The first one finds the databases as the filling left them.
             await _started(filled)
@@ -49,8 +48,6 @@ async def measure_starting(counts: Sequence[int] = COUNTS, *, quick: bool = Fals
             cold = [await _started(filled, is_cold=True) for _ in range(_STARTS)]
             medians.append(report.add_latencies(f"{name}: a start", warm))
             report.add_latencies(f"{name}: the same, databases not in memory", cold)
-        finally:
-            shutil.rmtree(folder)
     report.add("a start: the most ÷ the fewest", medians[-1] / medians[0], "times", most=_MOST_TIMES)
     return report.finish()
 
