@@ -38,8 +38,15 @@ _SHARES: Final = 8
 _KEPT_STATEMENTS: Final = 512
 """How many statements SQLite itself keeps ready for each connection."""
 
+_PAGE_SIZE: Final = 1024
+"""Of new files; see docs/decisions/0025. Every commit writes whole pages, and most of ours change little in many places."""
+_LOG_SIZE: Final = 4 * 1024 * 1024
+"""How long the write-ahead log becomes before it is brought into the file."""
+
 _PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {_PATIENCE_MS}",
+    # A file that has its pages already keeps them.
+    f"PRAGMA page_size = {_PAGE_SIZE}",
     "PRAGMA journal_mode = WAL",
     # FULL: a commit that was answered survives a power cut, which an acknowledged upload offset promises.
     "PRAGMA synchronous = FULL",
@@ -358,4 +365,7 @@ def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     for pragma in _PRAGMAS:
         cursor.execute(pragma)
+    cursor.execute("PRAGMA page_size")
+    [page_size] = cursor.fetchone()
+    cursor.execute(f"PRAGMA wal_autocheckpoint = {_LOG_SIZE // page_size}")
     cursor.close()

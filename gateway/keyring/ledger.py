@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import BigInteger, Integer, Row, bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.base.ids import Epoch, KeySlot, LeafIndex
@@ -28,9 +28,22 @@ _UNFINISHED: Final = (
     .where(shredding_log.c.receipt.is_(None))
     .order_by(shredding_log.c.epoch, shredding_log.c.ordinal)
 )
+_SHREDDED_SINCE: Final = (
+    select(shredding_log)
+    .where(shredding_log.c.receipt > bindparam("sequence", type_=BigInteger))
+    .order_by(shredding_log.c.receipt)
+    .limit(bindparam("most", type_=Integer))
+)
 _LAST_RECEIPT: Final = select(receipts).order_by(receipts.c.sequence.desc()).limit(1)
 _RECEIPTS_OF: Final = (
     select(receipts).where(receipts.c.subject_id == bindparam("subject_id")).order_by(receipts.c.sequence)
+)
+_LOGGED: Final = insert(shredding_log)
+_APPENDED: Final = insert(receipts)
+_FINISHED: Final = (
+    update(shredding_log)
+    .where(shredding_log.c.subject_id == bindparam("of_subject"))
+    .values(receipt=bindparam("by_receipt"))
 )
 _RECEIPTS: Final = select(receipts).where(receipts.c.sequence.in_(bindparam("sequences", expanding=True)))
 
@@ -75,7 +88,7 @@ async def log_requests(
     Write *requests* into the log, unfinished.
     """
     await connection.execute(
-        insert(shredding_log),
+        _LOGGED,
         [
             {
                 "epoch": epoch,
@@ -116,12 +129,7 @@ async def find_shredded_since(connection: AsyncConnection, sequence: int, limit:
     """
     Return finished entries whose receipts come after *sequence*, oldest first.
     """
-    found = await connection.execute(
-        select(shredding_log)
-        .where(shredding_log.c.receipt > sequence)
-        .order_by(shredding_log.c.receipt)
-        .limit(limit)
-    )
+    found = await connection.execute(_SHREDDED_SINCE, {"sequence": sequence, "most": limit})
     return [
         ShreddedEntry(
             sequence=row.receipt,
@@ -166,7 +174,7 @@ async def append_receipts(connection: AsyncConnection, signed: Sequence[tuple[st
     Write receipts, each with the subject that it is about.
     """
     await connection.execute(
-        insert(receipts),
+        _APPENDED,
         [
             {
                 "sequence": receipt.sequence,
@@ -184,9 +192,7 @@ async def mark_finished(connection: AsyncConnection, signed: Sequence[tuple[str,
     Note which entries have their receipts, so that they count as shredded.
     """
     await connection.execute(
-        update(shredding_log)
-        .where(shredding_log.c.subject_id == bindparam("of_subject"))
-        .values(receipt=bindparam("by_receipt")),
+        _FINISHED,
         [{"of_subject": subject_id, "by_receipt": receipt.sequence} for subject_id, receipt in signed],
     )
 

@@ -6,8 +6,7 @@ FORMAT §6.2 and §6.3 give the same in words.
 """
 
 import os
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple, Self
 
 from gateway.base.ids import Epoch
@@ -101,7 +100,7 @@ class Page:
 
     def __init__(self, content: bytes) -> None:
         numbers = content[::_ENTRY_SIZE]
-        if len(content) % _ENTRY_SIZE or any(a >= b for a, b in pairwise(numbers)):
+        if len(content) % _ENTRY_SIZE or numbers != bytes(sorted(set(numbers))):
             raise TreeDamaged("a page of the key tree is malformed")
         self._content = content
         self._numbers = numbers
@@ -124,6 +123,17 @@ class Page:
             return None
         start = position * _ENTRY_SIZE + 1
         return Secret(self._content[start : start + _KEY_SIZE])
+
+    def changed(self, changes: Mapping[int, Secret | None]) -> "Page":
+        """
+        Return this page with other keys at these numbers, which it has; None takes the entry out.
+        """
+        content = bytearray(self._content)
+        for number in sorted(changes, reverse=True):
+            start = self._numbers.index(number) * _ENTRY_SIZE
+            key = changes[number]
+            content[start : start + _ENTRY_SIZE] = b"" if key is None else bytes([number]) + key.reveal()
+        return Page(bytes(content))
 
     def entries(self) -> Iterator[tuple[int, Secret]]:
         """

@@ -88,10 +88,10 @@ class _Rewriting:
         Write the page at *place* anew under *new_key*, and under it everything on the paths to *slots*, sorted.
         """
         page = open_page(self._rows.get(place), old_key, tree_id=self._tree_id, place=place)
-        entries = dict(page.entries())
+        changes: dict[int, Secret | None] = {}
         for number, group in groupby(slots, place.entry_number):
             below = list(group)
-            entry_key = entries.get(number)
+            entry_key = page.key_of(number)
             if entry_key is None:
                 # The entries of pages stay for ever; only that of a shredded account goes.
                 if place.depth != STATE_DEPTH - 1:
@@ -102,16 +102,16 @@ class _Rewriting:
                 if place.depth < STATE_DEPTH - 1:
                     child = Place.above(below[0], place.depth + 1)
                     self.rewrite_page(child, below, old_key=entry_key, new_key=fresh)
-                    entries[number] = fresh
+                    changes[number] = fresh
                 elif any(request.kind == "account" for request in self._requests[below[0]]):
-                    del entries[number]
+                    changes[number] = None
                     self.result.removed.append(below[0])
                 else:
                     self._rewrite_state(below[0], old_key=entry_key, new_key=fresh)
-                    entries[number] = fresh
+                    changes[number] = fresh
             except TreeDamaged as error:
                 self._give_up(below, error)
-        self._seal(Page.of(entries.items()), new_key, place)
+        self._seal(page.changed(changes), new_key, place)
 
     def _rewrite_state(self, slot: KeySlot, *, old_key: Secret, new_key: Secret) -> None:
         place = state_place(slot)

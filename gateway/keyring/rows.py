@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import BindParameter, bindparam, insert, select, text, tuple_, update
+from sqlalchemy import BindParameter, and_, bindparam, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.base.ids import Epoch, KeySlot
@@ -57,11 +57,7 @@ async def read_head(connection: AsyncConnection, *, lock: bool = False) -> Head 
     """
     Return the head, or None in an empty key database; with *lock*, nobody else changes it before this commit.
     """
-    query = select(tree_head.c.tree_id, tree_head.c.epoch, tree_head.c.next_slot)
-    if lock:
-        # On SQLite this is no words: the transaction holds the one write lock from its start.
-        query = query.with_for_update()
-    row = (await connection.execute(query)).one_or_none()
+    row = (await connection.execute(_LOCKED_HEAD if lock else _HEAD)).one_or_none()
     return None if row is None else Head(row.tree_id, row.epoch, row.next_slot)
 
 
@@ -73,8 +69,40 @@ async def read_epoch(connection: AsyncConnection) -> Epoch | None:
 
 
 # Made once: a statement remembers what it was compiled to.
+_HEAD: Final = select(tree_head.c.tree_id, tree_head.c.epoch, tree_head.c.next_slot)
+# On SQLite this is no words: the transaction holds the one write lock from its start.
+_LOCKED_HEAD: Final = _HEAD.with_for_update()
 _EPOCH: Final = select(tree_head.c.epoch)
+_MOVED: Final = (
+    update(tree_head).where(tree_head.c.epoch == bindparam("of_epoch")).values(epoch=bindparam("to_epoch"))
+)
+# Depth by depth: SQLite looks for pairs in a list by going through the whole table.
+_PAGES: Final = select(tree_pages).where(
+    or_(
+        *(
+            and_(
+                tree_pages.c.depth == depth,
+                tree_pages.c.first_slot.in_(bindparam(f"at_depth_{depth}", expanding=True)),
+            )
+            for depth in range(STATE_DEPTH)
+        )
+    )
+)
 _STATES: Final = select(tree_states).where(tree_states.c.slot.in_(bindparam("slots", expanding=True)))
+_CONTENT: Final[dict[str, BindParameter[Any]]] = {
+    "epoch": bindparam("of_epoch"),
+    "sealed": bindparam("of_bytes"),
+}
+_AT_SLOT: Final[BindParameter[Any]] = bindparam("at_slot")
+_AT_DEPTH: Final[BindParameter[Any]] = bindparam("at_depth")
+_NEW_STATE: Final = insert(tree_states).values({"slot": _AT_SLOT, **_CONTENT})
+_REWRITTEN_STATE: Final = update(tree_states).where(tree_states.c.slot == _AT_SLOT).values(_CONTENT)
+_NEW_PAGE: Final = insert(tree_pages).values({"depth": _AT_DEPTH, "first_slot": _AT_SLOT, **_CONTENT})
+_REWRITTEN_PAGE: Final = (
+    update(tree_pages)
+    .where((tree_pages.c.depth == _AT_DEPTH) & (tree_pages.c.first_slot == _AT_SLOT))
+    .values(_CONTENT)
+)
 
 
 async def insert_head(connection: AsyncConnection, head: Head) -> None:
@@ -93,7 +121,7 @@ async def move_head(connection: AsyncConnection, *, to: Epoch) -> None:
     Raises:
         RoundOvertaken: it is elsewhere.
     """
-    moved = await connection.execute(update(tree_head).where(tree_head.c.epoch == to - 1).values(epoch=to))
+    moved = await connection.execute(_MOVED, {"of_epoch": to - 1, "to_epoch": to})
     if moved.rowcount != 1:
         raise RoundOvertaken(f"the tree's head is not at epoch {to - 1} any more")
 
@@ -123,10 +151,10 @@ async def read_pages(connection: AsyncConnection, slots: Collection[int]) -> dic
     """
     Return the pages on the paths to *slots*, those that exist.
     """
-    places = {place for slot in slots for place in page_path(slot)}
-    found = await connection.execute(
-        select(tree_pages).where(tuple_(tree_pages.c.depth, tree_pages.c.first_slot).in_(list(places)))
-    )
+    firsts: dict[str, set[int]] = {f"at_depth_{depth}": set() for depth in range(STATE_DEPTH)}
+    for place in (place for slot in slots for place in page_path(slot)):
+        firsts[f"at_depth_{place.depth}"].add(place.first_slot)
+    found = await connection.execute(_PAGES, {name: list(wanted) for name, wanted in firsts.items()})
     return {
         Place(row.depth, row.first_slot): SealedNode(Place(row.depth, row.first_slot), row.epoch, row.sealed)
         for row in found
@@ -153,18 +181,11 @@ async def write_nodes(connection: AsyncConnection, nodes: Iterable[SealedNode], 
             states[node.place in over].append(content)
         else:
             pages[node.place in over].append({"at_depth": node.place.depth, **content})
-    new_content: dict[str, BindParameter[Any]] = {
-        "epoch": bindparam("of_epoch"),
-        "sealed": bindparam("of_bytes"),
-    }
-    slot: BindParameter[Any] = bindparam("at_slot")
-    depth: BindParameter[Any] = bindparam("at_depth")
-    page_is_there = (tree_pages.c.depth == depth) & (tree_pages.c.first_slot == slot)
     for statement, content_of_rows in (
-        (update(tree_states).where(tree_states.c.slot == slot).values(new_content), states[True]),
-        (insert(tree_states).values({"slot": slot, **new_content}), states[False]),
-        (update(tree_pages).where(page_is_there).values(new_content), pages[True]),
-        (insert(tree_pages).values({"depth": depth, "first_slot": slot, **new_content}), pages[False]),
+        (_REWRITTEN_STATE, states[True]),
+        (_NEW_STATE, states[False]),
+        (_REWRITTEN_PAGE, pages[True]),
+        (_NEW_PAGE, pages[False]),
     ):
         if content_of_rows:
             await connection.execute(statement, content_of_rows)
@@ -174,5 +195,7 @@ async def remove_slots(connection: AsyncConnection, slots: Collection[KeySlot]) 
     """
     Remove the states and index marks of shredded accounts.
     """
+    if not slots:
+        return
     await connection.execute(tree_states.delete().where(tree_states.c.slot.in_(slots)))
     await connection.execute(index_marks.delete().where(index_marks.c.slot.in_(slots)))
