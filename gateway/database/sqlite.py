@@ -42,6 +42,8 @@ _PAGE_SIZE: Final = 1024
 """Of new files; see docs/decisions/0025. Every commit writes whole pages, and most of ours change little in many places."""
 _LOG_SIZE: Final = 4 * 1024 * 1024
 """How long the write-ahead log becomes before it is brought into the file."""
+_MOST_UNWRITTEN: Final = 16 * 1024 * 1024
+"""How much a transaction may change before what it changed is written to the log, some of it more than once."""
 
 _PRAGMAS: Final = (
     f"PRAGMA busy_timeout = {_PATIENCE_MS}",
@@ -368,4 +370,5 @@ def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     cursor.execute("PRAGMA page_size")
     [page_size] = cursor.fetchone()
     cursor.execute(f"PRAGMA wal_autocheckpoint = {_LOG_SIZE // page_size}")
+    cursor.execute(f"PRAGMA cache_spill = {_MOST_UNWRITTEN // page_size}")
     cursor.close()
