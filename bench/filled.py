@@ -3,7 +3,6 @@ A gateway in this process that serves a filled installation, for as long as some
 """
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -13,7 +12,7 @@ from typing import Final
 
 from bench.filling import Filled, fill
 from gateway.base.ids import KeySlot, UserId
-from gateway.settings import Settings
+from gateway.settings import Settings, passed_environment
 from tests.http.phone import Phone
 from tests.support.gateway import Served, serving
 
@@ -34,7 +33,8 @@ async def filled_folder(
     Fill a folder as `fill` does, gone on leaving; one that was kept under *name* is copied instead.
     """
     folder = Path(tempfile.mkdtemp(prefix="gateway-bench-"))
-    kept = Path(os.environ[KEPT_IN]) / name if KEPT_IN in os.environ else None
+    kept_in = passed_environment().get(KEPT_IN)
+    kept = None if kept_in is None else Path(kept_in) / name
     try:
         if kept is not None and kept.exists():
             shutil.copytree(kept / "data", folder / "data")

@@ -181,6 +181,7 @@ async def open_gateway(
         default_route = settings.placement.default_route
         putter = BlobPutter(catalog, keyring, PartBudget(settings.placement.part_memory_bytes))
         purging = PurgeService(catalog, spool, places, clock)
+        stack.push_async_callback(purging.close)
         views = RecordingViews(catalog)
         stack.push_async_callback(views.close)
         placement = PlacementService(catalog, views, keyring, spool, places, putter, purging, clock, bell)
@@ -388,13 +389,15 @@ async def open_reach(settings: Settings) -> AsyncIterator[Reach]:
         places = (
             await open_links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
         ).places
+        purging = PurgeService(catalog, spool, places, clock)
+        stack.push_async_callback(purging.close)
         copies = CopyService(
             catalog,
             keyring,
             spool,
             places,
             BlobPutter(catalog, keyring, PartBudget(settings.placement.part_memory_bytes)),
-            PurgeService(catalog, spool, places, clock),
+            purging,
             clock,
             bell,
             default_route=settings.placement.default_route,

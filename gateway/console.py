@@ -77,6 +77,7 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
         stack.callback(spool.close)
         places = NoPlaces()
         purging = PurgeService(catalog, spool, places, clock)
+        stack.push_async_callback(purging.close)
         holds = HoldService(catalog, keyring, clock)
         erasure = ErasureService(catalog, keyring, purging, places, LiveReads(), holds, clock, WorkBell())
         accounts = AccountService(catalog, keyring, clock)

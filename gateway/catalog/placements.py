@@ -235,17 +235,39 @@ async def place_anew(
     return result.rowcount == 1
 
 
-async def mark_placement_purged(
-    connection: Connection, blob_key: str, *, at: int, recoverable_until: int | None
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Purged:
     """
-    Note that the backend acknowledged the blob's deletion, and until when it may bring the blob back.
+    A blob whose deletion the backend acknowledged, and until when it may bring the blob back; times in Unix ms.
     """
-    await connection.execute(
-        update(placements)
-        .where(placements.c.blob_key == blob_key)
-        .values(state="purged", session=None, purged_at=at, recoverable_until=recoverable_until)
+
+    blob_key: str
+    at: int
+    recoverable_until: int | None
+
+
+async def mark_placements_purged(connection: Connection, purged: Sequence[Purged]) -> None:
+    """
+    Note that these blobs were deleted.
+    """
+    # In one order, or two that change several would wait for each other.
+    rows = [
+        {"purged_key": one.blob_key, "purged_time": one.at, "purged_until": one.recoverable_until}
+        for one in sorted(purged, key=lambda one: one.blob_key)
+    ]
+    await connection.execute(_PURGED, rows)
+
+
+_PURGED: Final = (
+    update(placements)
+    .where(placements.c.blob_key == bindparam("purged_key"))
+    .values(
+        state="purged",
+        session=None,
+        purged_at=bindparam("purged_time"),
+        recoverable_until=bindparam("purged_until"),
     )
+)
 
 
 async def mark_left(connection: Connection, blob_key: str, *, at: int) -> None:

@@ -251,9 +251,17 @@ async def mark_purged(connection: Connection, recording_ids: Sequence[RecordingI
     """
     Note that no backend holds a blob of these any more.
     """
-    await connection.execute(
-        update(recordings).where(recordings.c.id.in_([str(i) for i in recording_ids])).values(purged_at=at)
-    )
+    # In one order, or two that change several would wait for each other.
+    rows = [{"purged_id": each, "purged_time": at} for each in sorted(map(str, recording_ids))]
+    if rows:
+        await connection.execute(_PURGED, rows)
+
+
+_PURGED: Final = (
+    update(recordings)
+    .where(recordings.c.id == bindparam("purged_id"))
+    .values(purged_at=bindparam("purged_time"))
+)
 
 
 async def unpurged_of(connection: Connection, user_id: UserId, *, limit: int) -> list[RecordingId]:

@@ -368,7 +368,9 @@ def _prepare(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     for pragma in _PRAGMAS:
         cursor.execute(pragma)
     cursor.execute("PRAGMA page_size")
-    [page_size] = cursor.fetchone()
+    row = cursor.fetchone()
+    assert row is not None
+    page_size = row[0]
     cursor.execute(f"PRAGMA wal_autocheckpoint = {_LOG_SIZE // page_size}")
     cursor.execute(f"PRAGMA cache_spill = {_MOST_UNWRITTEN // page_size}")
     cursor.close()

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Self
 
+from gateway.base.batches import Batches
 from gateway.base.clock import Clock
 from gateway.base.errors import RefusesToServe
 from gateway.base.ids import SERVICE_SLOT, KeySlot, LeafIndex
 from gateway.base.secret import Secret
 from gateway.crypto.errors import LeafPunctured
 from gateway.crypto.wrap import require_aes_gcm_siv
-from gateway.database import Database
+from gateway.database import Database, DatabaseUnavailable
 from gateway.keyring.errors import (
     LeafShredded,
     NotShredded,
@@ -31,6 +32,7 @@ from gateway.keyring.ledger import (
     find_last_receipt,
     find_receipts,
     find_receipts_of,
+    find_receipts_of_all,
     find_shredded_since,
 )
 from gateway.keyring.receipts import (
@@ -51,6 +53,8 @@ from gateway.keyring.tree import Tree
 
 DEFAULT_BLOCK_SIZE = 1024
 DEFAULT_CACHED_NODES = 1024
+_MOST_PURGES = 256
+"""How many purges are signed in one transaction."""
 
 
 async def _no_step(step: str) -> None:
@@ -94,6 +98,7 @@ class Keyring:
             on_account_gone=self._indexes.forget,
         )
         self._group_commit = GroupCommit(self._rounds.shred)
+        self._purges = Batches(self._record_purges, most=_MOST_PURGES, for_all=(DatabaseUnavailable,))
 
     @classmethod
     async def open(
@@ -297,19 +302,35 @@ class Keyring:
         """
         if any(purge.state == "pending" for purge in purges):
             raise ValueError("what is still pending is not purged")
+        return await self._purges.submit((subject_id, purges))
+
+    async def _record_purges(
+        self, asked: Sequence[tuple[str, Sequence[PurgeState]]]
+    ) -> list[Receipt | Exception]:
         signing_key = await self._service_keys.signing_key()
+        answers: list[Receipt | Exception] = []
+        signed: list[tuple[str, Receipt]] = []
         async with durable_write(self._database) as connection:
             await read_head(connection, lock=True)
-            before = await find_receipts_of(connection, subject_id)
-            if not before:
-                raise NotShredded(f"{subject_id} has no receipt yet")
-            latest = before[-1]
-            if len(before) > 1 and latest.document["placements"] == placements_document(purges):
-                return latest
-            link = Link.after(await find_last_receipt(connection))
-            receipt = sign_purged(before[0], purges, self._clock.now_ms(), link, signing_key)
-            await append_receipts(connection, [(subject_id, receipt)])
-        return receipt
+            known = await find_receipts_of_all(connection, {subject_id for subject_id, _ in asked})
+            last = await find_last_receipt(connection)
+            for subject_id, purges in asked:
+                before = known.get(subject_id)
+                if before is None:
+                    answers.append(NotShredded(f"{subject_id} has no receipt yet"))
+                    continue
+                latest = before[-1]
+                if len(before) == 1 or latest.document["placements"] != placements_document(purges):
+                    latest = sign_purged(
+                        before[0], purges, self._clock.now_ms(), Link.after(last), signing_key
+                    )
+                    before.append(latest)
+                    signed.append((subject_id, latest))
+                    last = latest
+                answers.append(latest)
+            if signed:
+                await append_receipts(connection, signed)
+        return answers
 
     async def public_keys(self) -> list[bytes]:
         """
@@ -361,6 +382,7 @@ class Keyring:
         Let a running round end, and drop every cached key. The database is its owner's to close.
         """
         await self._group_commit.close()
+        await self._purges.close()
         self._tree.forget()
 
 

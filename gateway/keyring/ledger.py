@@ -6,7 +6,7 @@ Receipts are numbered without gaps, in the order in which they are chained.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,6 +44,11 @@ _FINISHED: Final = (
     update(shredding_log)
     .where(shredding_log.c.subject_id == bindparam("of_subject"))
     .values(receipt=bindparam("by_receipt"))
+)
+_RECEIPTS_OF_ALL: Final = (
+    select(receipts)
+    .where(receipts.c.subject_id.in_(bindparam("subject_ids", expanding=True)))
+    .order_by(receipts.c.sequence)
 )
 _RECEIPTS: Final = select(receipts).where(receipts.c.sequence.in_(bindparam("sequences", expanding=True)))
 
@@ -159,6 +164,18 @@ async def find_receipts_of(connection: AsyncConnection, subject_id: str) -> list
     """
     found = await connection.execute(_RECEIPTS_OF, {"subject_id": subject_id})
     return [_receipt(row) for row in found]
+
+
+async def find_receipts_of_all(
+    connection: AsyncConnection, subject_ids: Collection[str]
+) -> dict[str, list[Receipt]]:
+    """
+    Return what was signed about each of *subject_ids*, oldest first; those without a receipt are absent.
+    """
+    found: dict[str, list[Receipt]] = {}
+    for row in await connection.execute(_RECEIPTS_OF_ALL, {"subject_ids": list(subject_ids)}):
+        found.setdefault(row.subject_id, []).append(_receipt(row))
+    return found
 
 
 async def find_receipts(connection: AsyncConnection, sequences: Sequence[int]) -> dict[int, Receipt]:

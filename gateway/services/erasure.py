@@ -8,6 +8,7 @@ Blobs are deleted last: what makes a recording unreadable is the end of its key.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -31,6 +32,7 @@ from gateway.catalog.unused import used_since
 from gateway.catalog.users import User
 from gateway.database import Connection, Database, DatabaseUnavailable
 from gateway.keyring import Keyring, Receipt, ShreddedEntry, ShredRequest, subject_hash
+from gateway.keyring.errors import NotShredded
 from gateway.services.errors import NotFound
 from gateway.services.holds import HoldService
 from gateway.services.places import HOME, Places
@@ -96,6 +98,7 @@ class ErasureService:
         self._clock = clock
         self._bell = bell
         self._burials = Batches(self._bury_all, most=_MOST_TOGETHER, for_all=(DatabaseUnavailable,))
+        self._purged = Batches(self._mark_all_purged, most=_MOST_TOGETHER, for_all=(DatabaseUnavailable,))
         self._shredding = Shredding(catalog_db, keyring, purging, clock)
         self.ranges = RangeErasure(catalog_db, keyring, self._shredding, purging, reads, clock, bell)
 
@@ -104,6 +107,7 @@ class ErasureService:
         Let what is being erased come to its end.
         """
         await self._burials.close()
+        await self._purged.close()
         await self._shredding.close()
 
     async def erase_recording(self, user_id: UserId, recording_id: RecordingId, *, wait_s: float) -> Erasure:
@@ -233,10 +237,14 @@ class ErasureService:
         """
         await self._purging.remove_blobs(recording_id)
         # One without a receipt went with its account.
-        if await self._keyring.receipts_of(str(recording_id)):
+        with suppress(NotShredded):
             await self._keyring.record_purge(str(recording_id), await self._purging.states_of(recording_id))
+        await self._purged.submit(recording_id)
+
+    async def _mark_all_purged(self, recording_ids: Sequence[RecordingId]) -> list[None]:
         async with self._catalog.write() as connection:
-            await recordings.mark_purged(connection, [recording_id], at=self._clock.now_ms())
+            await recordings.mark_purged(connection, recording_ids, at=self._clock.now_ms())
+        return [None] * len(recording_ids)
 
     async def sweep_left(self, link_id: str) -> None:
         """

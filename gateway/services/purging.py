@@ -5,19 +5,22 @@ Deleting comes after shredding, never instead of it.
 Where an account can't be reached any more the sealed blob is left behind, and the receipt says so.
 """
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Sequence
+from typing import Final
 
 import structlog
 
 from gateway.api import Backend, BackendError, BlobKey, Disposition
+from gateway.base.batches import Batches
 from gateway.base.clock import Clock
 from gateway.base.ids import RecordingId, UserId
 from gateway.catalog import placements as placed
 from gateway.catalog import uploads as spooled
 from gateway.catalog.links import get_link
-from gateway.catalog.placements import PlaceEnd, Placement
+from gateway.catalog.placements import PlaceEnd, Placement, Purged
 from gateway.catalog.recordings import mark_purged
-from gateway.database import Connection, Database
+from gateway.database import Connection, Database, DatabaseUnavailable
 from gateway.keyring import PurgeState
 from gateway.services.blobs import ref_of
 from gateway.services.places import HOME, Places
@@ -26,6 +29,9 @@ from gateway.spool import Spool
 log = structlog.get_logger()
 
 _ENDED = ("purged", "left")
+_MOST_TOGETHER: Final = 256
+_AT_ONCE: Final = 32
+"""Recordings whose blobs are deleted at the same time, where many are to go."""
 
 
 class PurgeService:
@@ -38,6 +44,15 @@ class PurgeService:
         self._spool = spool
         self._places = places
         self._clock = clock
+        self._purged = Batches(self._note_all, most=_MOST_TOGETHER, for_all=(DatabaseUnavailable,))
+        self._forgotten = Batches(self._forget_all, most=_MOST_TOGETHER, for_all=(DatabaseUnavailable,))
+
+    async def close(self) -> None:
+        """
+        Let what is being noted come to its end.
+        """
+        await self._purged.close()
+        await self._forgotten.close()
 
     async def remove_blobs(self, recording_id: RecordingId) -> None:
         """
@@ -63,8 +78,7 @@ class PurgeService:
                 )
                 async with self._catalog.write() as connection:
                     await placed.mark_left(connection, placement.blob_key, at=self._clock.now_ms())
-        async with self._catalog.write() as connection:
-            await spooled.delete_pieces(connection, recording_id)
+        await self._forgotten.submit(recording_id)
         await self._spool.remove_all_of(recording_id)
         if unfinished is not None:
             raise unfinished
@@ -78,13 +92,17 @@ class PurgeService:
         """
         unfinished: BackendError | None = None
         purged = []
-        for recording_id in recording_ids:
-            try:
-                await self.remove_blobs(recording_id)
-            except BackendError as error:
-                unfinished = error
-            else:
-                purged.append(recording_id)
+        wanted = list(recording_ids)
+        for first in range(0, len(wanted), _AT_ONCE):
+            some = wanted[first : first + _AT_ONCE]
+            outcomes = await asyncio.gather(*map(self.remove_blobs, some), return_exceptions=True)
+            for recording_id, outcome in zip(some, outcomes, strict=True):
+                if isinstance(outcome, BackendError):
+                    unfinished = outcome
+                elif isinstance(outcome, BaseException):
+                    raise outcome
+                else:
+                    purged.append(recording_id)
         async with self._catalog.write() as connection:
             await mark_purged(connection, purged, at=self._clock.now_ms())
         if unfinished is not None:
@@ -158,10 +176,17 @@ class PurgeService:
             recoverable_for = backend.traits.delete_recoverable_for
         now = self._clock.now_ms()
         until = None if recoverable_for is None else now + round(recoverable_for.total_seconds() * 1000)
+        await self._purged.submit(Purged(placement.blob_key, at=now, recoverable_until=until))
+
+    async def _note_all(self, purged: Sequence[Purged]) -> list[None]:
         async with self._catalog.write() as connection:
-            await placed.mark_placement_purged(
-                connection, placement.blob_key, at=now, recoverable_until=until
-            )
+            await placed.mark_placements_purged(connection, purged)
+        return [None] * len(purged)
+
+    async def _forget_all(self, recording_ids: Sequence[RecordingId]) -> list[None]:
+        async with self._catalog.write() as connection:
+            await spooled.delete_pieces(connection, *recording_ids)
+        return [None] * len(recording_ids)
 
 
 def purge_state(placement: Placement | PlaceEnd, place: str) -> PurgeState:

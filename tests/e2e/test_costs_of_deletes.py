@@ -71,6 +71,24 @@ async def test_deletes_at_once_share_what_they_cost(
     assert counts["statements"] <= 120
 
 
+async def test_blobs_that_are_deleted_at_once_share_what_that_costs(
+    served: Served, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings = [await phone.record(AUDIO) for _ in range(24)]
+    await served.placed()
+    await asyncio.gather(*[phone.erase(recording) for recording in recordings])
+    meter = Meter(served, monkeypatch)
+
+    async def finish_all() -> None:
+        await asyncio.gather(*[served.placed() for _ in recordings])
+
+    counts = await cost(meter, finish_all)
+    answers = [(await phone.ask("GET", f"/v1/receipts/{each}")).document for each in recordings]
+    assert {"purged"} == {answer["state"] for answer in answers}
+    # Claim, blobs, pieces, receipts, tombstones, done: six for all, and not for each.
+    assert counts["commits"] <= 20
+
+
 async def test_bytes_that_a_delete_writes(served: Served, phone: Phone) -> None:
     """
     What is written does not grow with the recordings that were deleted before, as long as the tree stays whole.
