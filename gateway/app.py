@@ -218,7 +218,7 @@ async def open_gateway(
             on_stopped=metrics.retention_stopped.set,
         )
         holders = Holders(handover_timeout_s=settings.uploads.handover_timeout_s)
-        expiry = UploadExpiry(catalog, holders, clock, bell, settings.uploads)
+        expiry = UploadExpiry(catalog, erasure.ranges, holders, clock, bell, settings.uploads)
         new = NewUploads(keyring, UnusedLeaves(catalog, keyring), spool, clock, settings.uploads)
         uploads = UploadService(
             catalog,

@@ -1,5 +1,5 @@
 """
-Recordings whose time is over: which they are, and the ranges of leaves in which their keys go together.
+Recordings and unfinished uploads whose time is over: which they are, and the ranges of leaves in which their keys go.
 """
 
 import uuid
@@ -29,7 +29,7 @@ class Overdue(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Expiry:
     """
-    Leaves of one user, one after the other without a gap, each of a recording that is overdue or erased.
+    Leaves of one user, one after the other without a gap, each of an upload, or of a recording, that is overdue or erased.
     """
 
     user_id: UserId
@@ -176,11 +176,9 @@ async def gone_leaves(
     return {LeafIndex(leaf) for leaf in (await connection.execute(_GONE, values)).scalars()}
 
 
-async def bury_expired(connection: Connection, expired: Sequence[Expiry]) -> None:
+async def insert_expiries(connection: Connection, expired: Sequence[Expiry]) -> None:
     """
-    Turn the live recordings of these ranges into tombstones.
-
-    The caller has locked them with `lock_overdue_of`: whatever lives in the ranges is overdue.
+    Note that these leaves expired together; what is noted already stays as it is.
     """
     rows = [
         {
@@ -194,10 +192,22 @@ async def bury_expired(connection: Connection, expired: Sequence[Expiry]) -> Non
         for expiry in expired
     ]
     await connection.execute(_NEW[connection.dialect.name], rows)
-    leaves = [{name: row[name] for name in ("slot", "first", "last")} for row in rows]
+
+
+async def bury_expired(connection: Connection, expired: Sequence[Expiry]) -> None:
+    """
+    Turn the live recordings of these ranges into tombstones.
+
+    The caller has locked them with `lock_overdue_of`: whatever lives in the ranges is overdue.
+    """
+    await insert_expiries(connection, expired)
+    leaves = [{"slot": each.key_slot, "first": each.first, "last": each.last} for each in expired]
     await connection.execute(
         _BURIAL,
-        [{**one, "time": row["time"], "expiry": row["id"]} for one, row in zip(leaves, rows, strict=True)],
+        [
+            {**one, "time": each.revoked_at, "expiry": each.id}
+            for one, each in zip(leaves, expired, strict=True)
+        ],
     )
     await connection.execute(_UPLOADS, leaves)
 

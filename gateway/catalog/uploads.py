@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Self
 
-from sqlalchemy import Row, bindparam, delete, func, select, update
+from sqlalchemy import BigInteger, Row, bindparam, delete, func, select, update
 
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
 from gateway.catalog.tables import pieces, recordings, uploads
@@ -263,6 +263,58 @@ async def end_upload(connection: Connection, upload_id: RecordingId, state: str,
         update(uploads).where(uploads.c.id == str(upload_id), uploads.c.state == "open").values(**values)
     )
     return result.rowcount == 1
+
+
+async def expire_uploads(
+    connection: Connection, upload_ids: Collection[RecordingId], *, overdue_at: int, expires_at: int
+) -> list[tuple[UserId, KeySlot, LeafIndex]]:
+    """
+    End those of the uploads that are open and whose deadline has passed at *overdue_at*; return whose leaves they had.
+
+    They end as `end_upload` ends one, and are remembered until *expires_at*.
+    """
+    values = {
+        "ids": [str(upload_id) for upload_id in upload_ids],
+        "overdue_at": overdue_at,
+        "remembered_until": expires_at,
+    }
+    rows = await connection.execute(_EXPIRED, values)
+    return [(UserId(user), KeySlot(slot), LeafIndex(leaf)) for user, slot, leaf in rows]
+
+
+_EXPIRED: Final = (
+    update(uploads)
+    .where(
+        uploads.c.id.in_(bindparam("ids", expanding=True)),
+        uploads.c.state == "open",
+        uploads.c.expires_at <= bindparam("overdue_at", type_=BigInteger),
+    )
+    .values(
+        state="expired",
+        expires_at=bindparam("remembered_until", type_=BigInteger),
+        details=None,
+        unsettled_fence=None,
+        idempotency_hash=None,
+    )
+    .returning(uploads.c.user_id, uploads.c.key_slot, uploads.c.leaf_index)
+)
+
+
+async def expired_by_leaves(
+    connection: Connection, slot: KeySlot, first: LeafIndex, last: LeafIndex
+) -> list[RecordingId]:
+    """
+    Return the expired uploads, as far as they are remembered, whose keys were these leaves, both ends included.
+    """
+    values = {"slot": slot, "first": first, "last": last}
+    return [RecordingId(uuid.UUID(found)) for found in (await connection.execute(_GONE, values)).scalars()]
+
+
+_GONE: Final = select(uploads.c.id).where(
+    uploads.c.key_slot == bindparam("slot", type_=BigInteger),
+    uploads.c.leaf_index.between(bindparam("first", type_=BigInteger), bindparam("last", type_=BigInteger)),
+    uploads.c.state == "expired",
+)
 
 
 async def bury_finished_uploads(connection: Connection, upload_ids: Collection[RecordingId]) -> None:

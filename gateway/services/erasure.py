@@ -421,21 +421,18 @@ class ErasureService:
             return 1
         assert entry.first is not None
         assert entry.last is not None
-        changed = 0
-        if entry.kind == "recordings":
-            owner = await users.get_user_of_slot(connection, entry.slot)
-            found = await recordings.find_live_by_leaves(connection, entry.slot, entry.first, entry.last)
-            if owner is not None and found:
-                expiry = Expiry(owner.id, entry.slot, entry.first, entry.last, now)
-                await bury_expired(connection, [expiry])
-                await enqueue_job(connection, "expire", expiry.id)
-            return len(found)
         live = await recordings.find_live_by_leaves(connection, entry.slot, entry.first, entry.last)
-        if live:
+        if live and entry.kind == "recordings":
+            owner = await users.get_user_of_slot(connection, entry.slot)
+            assert owner is not None  # They are his.
+            expiry = Expiry(owner.id, entry.slot, entry.first, entry.last, now)
+            await bury_expired(connection, [expiry])
+            await enqueue_job(connection, "expire", expiry.id)
+        elif live:
             await recordings.bury_recordings(connection, live, at=now)
             await uploads.bury_finished_uploads(connection, live)
             await enqueue_jobs(connection, "erase", [str(recording_id) for recording_id in live])
-            changed += len(live)
+        changed = len(live)
         for upload_id in await uploads.find_open_by_leaves(connection, entry.slot, entry.first, entry.last):
             changed += await uploads.end_upload(connection, upload_id, "terminated", expires_at=now)
             await enqueue_job(connection, "discard", str(upload_id))

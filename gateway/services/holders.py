@@ -110,6 +110,12 @@ class Holders:
         """
         return len(self._current)
 
+    def __contains__(self, upload_id: RecordingId) -> bool:
+        """
+        Tell whether somebody holds the upload.
+        """
+        return upload_id in self._current
+
     def request_release_of_all(self) -> None:
         """
         Ask every holder to let go, as when the daemon stops.

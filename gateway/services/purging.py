@@ -108,6 +108,14 @@ class PurgeService:
         if unfinished is not None:
             raise unfinished
 
+    async def forget_pieces(self, upload_ids: Collection[RecordingId]) -> None:
+        """
+        Remove what uploads that ended unfinished have left in the spool.
+        """
+        async with self._catalog.write() as connection:
+            await spooled.delete_pieces(connection, *upload_ids)
+        await self._spool.remove_all_of(*upload_ids)
+
     async def remove_copy(self, placement: Placement) -> None:
         """
         Delete one copy of a live recording.

@@ -1,5 +1,5 @@
 """
-Erasing recordings that expired together: one range of leaves, one puncture, one receipt.
+Erasing what expired together, recordings or unfinished uploads: one range of leaves, one puncture, one receipt.
 
 As with a deletion, the tombstones and the job that carries the rest through are one transaction;
 the keys go next, many ranges in one round; the blobs go last.
@@ -13,8 +13,9 @@ from typing import Final
 import structlog
 
 from gateway.base.clock import Clock
+from gateway.base.ids import KeySlot, LeafIndex, RecordingId
 from gateway.catalog import expiries as catalog
-from gateway.catalog import users
+from gateway.catalog import uploads, users
 from gateway.catalog.expiries import Expiry, Overdue, ranges_of
 from gateway.catalog.holds import active_holds
 from gateway.catalog.jobs import enqueue_job, enqueue_jobs
@@ -31,6 +32,7 @@ _MOST_USERS: Final = 1000
 _MOST_RANGES: Final = 1000
 """As many as one round of shredding takes."""
 _PURGED_TOGETHER: Final = 100
+_FORGOTTEN_TOGETHER: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,45 @@ class RangeErasure:
             if len(expired) == _MOST_RANGES:
                 break
         return expired, buried
+
+    async def end_uploads(
+        self, upload_ids: Sequence[RecordingId], *, overdue_at: int, remembered_until: int
+    ) -> list[Expiry]:
+        """
+        End those of these unfinished uploads whose deadline has passed; return the ranges that their keys go in.
+        """
+        async with self._catalog.write() as connection:
+            ended = await uploads.expire_uploads(
+                connection, upload_ids, overdue_at=overdue_at, expires_at=remembered_until
+            )
+            owners = {slot: user_id for user_id, slot, _ in ended}
+            leaves: dict[KeySlot, list[LeafIndex]] = {}
+            for _, slot, leaf in sorted(ended, key=lambda one: one[1:]):
+                leaves.setdefault(slot, []).append(leaf)
+            expired = [
+                Expiry(owners[slot], slot, first, last, self._clock.now_ms())
+                for slot, of_user in leaves.items()
+                for first, last in ranges_of(of_user, ())
+            ]
+            if expired:
+                await catalog.insert_expiries(connection, expired)
+                await enqueue_jobs(connection, "expire-uploads", [expiry.id for expiry in expired])
+        self._bell.ring()
+        return expired
+
+    async def finish_uploads(self, expiry_id: str) -> None:
+        """
+        Carry the end of uploads on: shred, and remove what they left in the spool.
+        """
+        expired = await self._get(expiry_id)
+        await self.shred(expired)
+        for expiry in expired:
+            async with self._catalog.read() as connection:
+                ids = await uploads.expired_by_leaves(connection, expiry.key_slot, expiry.first, expiry.last)
+            for first in range(0, len(ids), _FORGOTTEN_TOGETHER):
+                await self._purging.forget_pieces(ids[first : first + _FORGOTTEN_TOGETHER])
+            async with self._catalog.write() as connection:
+                await catalog.mark_expiry_purged(connection, expiry, at=self._clock.now_ms())
 
     async def shred(self, expired: Sequence[Expiry]) -> None:
         """

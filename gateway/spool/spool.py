@@ -4,7 +4,7 @@ The spool's directory: which files there are, how much they take, and what is do
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
@@ -177,11 +177,11 @@ class Spool:
         """
         await self._run(_remove, [self.path_of(recording_id, fence) for fence in fences], self._directory)
 
-    async def remove_all_of(self, recording_id: RecordingId) -> None:
+    async def remove_all_of(self, *recording_ids: RecordingId) -> None:
         """
-        Remove every file of this recording, also those that no row names.
+        Remove every file of these recordings, also those that no row names.
         """
-        await self._run(_remove_matching, self._directory, str(recording_id))
+        await self._run(_remove_matching, self._directory, set(map(str, recording_ids)))
 
     async def file_names(self) -> list[tuple[str, Path]]:
         """
@@ -324,5 +324,6 @@ def _remove(paths: Sequence[Path], directory: Path) -> None:
         sync_directory(directory)
 
 
-def _remove_matching(directory: Path, recording_id: str) -> None:
-    _remove([path for path in directory.iterdir() if path.name.startswith(f"{recording_id}.")], directory)
+def _remove_matching(directory: Path, recording_ids: Collection[str]) -> None:
+    found = [path for path in directory.iterdir() if path.name.partition(".")[0] in recording_ids]
+    _remove(found, directory)

@@ -59,6 +59,7 @@ def job_handlers(
         "erase": _of_recording(erasure.finish_recording),
         "discard": _of_recording(erasure.discard_upload),
         "expire": erasure.ranges.finish,
+        "expire-uploads": erasure.ranges.finish_uploads,
         "retention": sweep,
         "erase-account": lambda subject_id: leaving.finish(UserId(subject_id)),
         "leave": lambda subject_id: leaving.leave(UserId(subject_id)),

@@ -32,7 +32,7 @@ class UploadSweeper:
         """
         Sweep once, however much there is.
         """
-        while await self._expiry.expire_overdue(limit=100):
+        while await self._expiry.expire_overdue(limit=1000):
             pass
         while await self._expiry.forget_ended(limit=1000):
             pass
