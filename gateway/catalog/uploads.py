@@ -273,22 +273,35 @@ async def expire_uploads(
 
     They end as `end_upload` ends one, and are remembered until *expires_at*.
     """
-    values = {
-        "ids": [str(upload_id) for upload_id in upload_ids],
-        "overdue_at": overdue_at,
-        "remembered_until": expires_at,
-    }
-    rows = await connection.execute(_EXPIRED, values)
-    return [(UserId(user), KeySlot(slot), LeafIndex(leaf)) for user, slot, leaf in rows]
+    ids = {"ids": [str(upload_id) for upload_id in upload_ids]}
+    overdue = [
+        row
+        for row in await connection.execute(_LOCKED, ids)
+        if row.state == "open" and row.expires_at <= overdue_at
+    ]
+    if overdue:
+        values = {"ids": [row.id for row in overdue], "remembered_until": expires_at}
+        await connection.execute(_EXPIRED, values)
+    return [(UserId(row.user_id), KeySlot(row.key_slot), LeafIndex(row.leaf_index)) for row in overdue]
 
 
+# By their ids alone: told the state as well, SQLite would go through all that are overdue.
+_LOCKED: Final = (
+    select(
+        uploads.c.id,
+        uploads.c.user_id,
+        uploads.c.key_slot,
+        uploads.c.leaf_index,
+        uploads.c.state,
+        uploads.c.expires_at,
+    )
+    .where(uploads.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(uploads.c.id)
+    .with_for_update()
+)
 _EXPIRED: Final = (
     update(uploads)
-    .where(
-        uploads.c.id.in_(bindparam("ids", expanding=True)),
-        uploads.c.state == "open",
-        uploads.c.expires_at <= bindparam("overdue_at", type_=BigInteger),
-    )
+    .where(uploads.c.id.in_(bindparam("ids", expanding=True)))
     .values(
         state="expired",
         expires_at=bindparam("remembered_until", type_=BigInteger),
@@ -296,7 +309,6 @@ _EXPIRED: Final = (
         unsettled_fence=None,
         idempotency_hash=None,
     )
-    .returning(uploads.c.user_id, uploads.c.key_slot, uploads.c.leaf_index)
 )
 
 

@@ -150,6 +150,9 @@ async def test_the_address_of_a_finished_upload_ends_after_a_day(served: Served,
 async def test_more_than_a_batch_of_overdue_uploads_ends_in_one_sweep(
     served: Served, clock: FakeClock
 ) -> None:
+    """
+    Of leaves that follow one another there is one receipt for each batch, and one job.
+    """
     from sqlalchemy import func, select
 
     from gateway.catalog.tables import jobs, uploads
@@ -157,7 +160,7 @@ async def test_more_than_a_batch_of_overdue_uploads_ends_in_one_sweep(
     phone = await renewed(await Phone.of_new_user(served))
     pattern = await upload_row(served, await phone.begin(10))
     async with served.gateway.context.catalog.write() as connection:
-        for number in range(1, 105):
+        for number in range(1, 1105):
             upload = replace(pattern, id=RecordingId(uuid4()), leaf_index=LeafIndex(10**6 + number))
             await insert_upload(connection, upload, idempotency_hash=None)
     clock.advance(7 * DAY)
@@ -166,5 +169,10 @@ async def test_more_than_a_batch_of_overdue_uploads_ends_in_one_sweep(
 
     async with served.gateway.context.catalog.read() as connection:
         states = select(uploads.c.state, func.count()).group_by(uploads.c.state)
-        assert [("expired", 105)] == [tuple(row) for row in await connection.execute(states)]
-        assert 105 == (await connection.execute(select(func.count()).select_from(jobs))).scalar_one()
+        assert [("expired", 1105)] == [tuple(row) for row in await connection.execute(states)]
+        kinds = list((await connection.execute(select(jobs.c.kind))).scalars())
+    receipts = await served.gateway.context.keyring.shredded_since(0, 10)
+    assert ["expire-uploads"] * len(receipts) == kinds
+    assert 1105 == sum(entry.last - entry.first + 1 for entry in receipts if entry.kind == "recordings")
+    # The first one's leaf stands alone; the others are one range, cut where the batch ends.
+    assert 3 == len(receipts)
