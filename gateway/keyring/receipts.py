@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gateway.base.ids import Epoch
@@ -80,12 +80,14 @@ class Receipt:
 
     document: dict[str, Any]
     sequence: int
+    signed: str | None = field(default=None, repr=False, compare=False)
+    """Its canonical JSON, where it was signed just now."""
 
     def to_json(self) -> str:
         """
         Return the canonical JSON, signature included: what the next receipt's ``previous`` is the hash of.
         """
-        return canonical(self.document).decode()
+        return canonical(self.document).decode() if self.signed is None else self.signed
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Link:
         """
         if receipt is None:
             return cls(1, FIRST_PREVIOUS)
-        return cls(receipt.sequence + 1, receipt_hash(receipt.document))
+        return cls(receipt.sequence + 1, hashlib.sha256(receipt.to_json().encode()).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +275,8 @@ def _sign(facts: dict[str, Any], link: Link, key: SigningKey) -> Receipt:
         **facts,
     }
     signature = base64.urlsafe_b64encode(key.sign(canonical(document))).rstrip(b"=").decode()
-    return Receipt({**document, "signature": signature}, link.sequence)
+    document["signature"] = signature
+    return Receipt(document, link.sequence, canonical(document).decode())
 
 
 def _subject(kind: SubjectKind, hashed: bytes) -> dict[str, Any]:

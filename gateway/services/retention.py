@@ -6,6 +6,7 @@ believed before than time can have passed, as this process' monotonic clock tell
 What it does not believe, and what is more than is usual, waits for an operator.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -121,18 +122,7 @@ class RetentionService:
         """
         if not self._is_on or (go := await self._may_sweep()) is None:
             return 0
-        expired, since = 0, 0
-        while True:
-            buried = await self._ranges.bury(
-                stored_before=go.stored_before, since=since, limit=self._limits.batch
-            )
-            expired += buried.recordings
-            self._on_expired(buried.recordings)
-            if not buried.expiries:
-                break
-            await self._ranges.shred(buried.expiries)
-            self._bell.ring()
-            since = buried.oldest_at
+        expired = await self._bury_and_shred(go)
         for other in self._others:
             await other(go.at)
         async with self._catalog.write() as connection:
@@ -147,6 +137,32 @@ class RetentionService:
     @property
     def _is_on(self) -> bool:
         return bool(self._limits.recordings_days or self._limits.erase_unused_accounts)
+
+    async def _bury_and_shred(self, go: Go) -> int:
+        """
+        Make tombstones of what is overdue, batch by batch; while one batch is shredded the next one is buried.
+        """
+        expired, since = 0, 0
+        shredding: asyncio.Task[None] | None = None
+        try:
+            while True:
+                buried = await self._ranges.bury(
+                    stored_before=go.stored_before, since=since, limit=self._limits.batch
+                )
+                expired += buried.recordings
+                self._on_expired(buried.recordings)
+                if shredding is not None:
+                    await shredding
+                if not buried.expiries:
+                    return expired
+                shredding = asyncio.create_task(self._ranges.shred(buried.expiries))
+                self._bell.ring()
+                since = buried.oldest_at
+        finally:
+            if shredding is not None:
+                # Cut short as well; what was buried has jobs that go on with it.
+                shredding.cancel()
+                await asyncio.wait([shredding])
 
     async def state(self) -> RetentionState:
         """
