@@ -63,7 +63,12 @@ async def _started(filled: Filled, *, is_cold: bool = False) -> float:
     [port] = free_ports(1)
     daemon = Daemon(
         data_dir,
-        environment={"GATEWAY_HARDENING__SCRUB_FREED_MEMORY": "true", "GATEWAY_LOG__LEVEL": "warning"},
+        environment={
+            "GATEWAY_HARDENING__SCRUB_FREED_MEMORY": "true",
+            "GATEWAY_LOG__LEVEL": "warning",
+            # What was filled in is old; nothing of it is overdue.
+            "GATEWAY_RETENTION__RECORDINGS_DAYS": "36500",
+        },
     )
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
 

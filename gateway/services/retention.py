@@ -7,7 +7,7 @@ What it does not believe, and what is more than is usual, waits for an operator.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +31,17 @@ _SWEPT: Final = "retention-swept"
 _ASKED: Final = "retention-asked"
 _DAY_MS: Final = 24 * 3600 * 1000
 _MARKS_IN_A_STEP: Final = 24
-_UNCOUNTED: Final = 2**31 - 1
+_ALL: Final = 2**31 - 1
+
+
+class _Uncounted(Exception):
+    """
+    How much is overdue must be counted, up to *most*.
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        self.most = most
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,26 +216,46 @@ class RetentionService:
                 self._on_stopped(True)
                 return None
             now = min(now, database)
-        async with self._catalog.write() as connection:
-            return await self._judge(connection, now, monotonic)
+        counts: dict[int, int] = {}
+        while True:
+            try:
+                async with self._catalog.write() as connection:
+                    return await self._judge(connection, now, monotonic, counts)
+            except _Uncounted as wanted:
+                # Outside: it may take seconds, for which nobody else could write.
+                async with self._catalog.read() as connection:
+                    counts[wanted.most] = await count_overdue(
+                        connection, stored_before=self._stored_before(now), at=now, most=wanted.most
+                    )
 
-    async def _judge(self, connection: Connection, now: int, monotonic: float) -> Go | None:
+    def _stored_before(self, now: int) -> int:
+        # Without a limit nothing is older than it.
+        return now - self._limits.recordings_days * _DAY_MS if self._limits.recordings_days else 0
+
+    async def _judge(
+        self, connection: Connection, now: int, monotonic: float, counts: Mapping[int, int]
+    ) -> Go | None:
+        """
+        Decide what `_may_sweep` returns; *counts* tells how much is overdue, up to each of its keys.
+
+        Raises:
+            _Uncounted: that must be known first, and this be asked again.
+        """
         marker = await read_marker(connection, _BELIEVED)
         stop = await open_stop(connection, lock=True)
-        # Without a limit nothing is older than it.
-        stored_before = now - self._limits.recordings_days * _DAY_MS if self._limits.recordings_days else 0
+        stored_before = self._stored_before(now)
         if marker == 0 and not await has_recordings(connection):
             marker = now
             await move_marker(connection, _BELIEVED, marker)
         if marker == 0:
-            await self._stopped(connection, stop, "first-sweep", now, monotonic, stored_before)
+            await self._stopped(connection, stop, "first-sweep", now, monotonic, stored_before, counts)
             return None
         course = self._believed
         if course is None or marker > course.expected(monotonic) + self._step_ms:
             # After a start, an approval, or where another node has gone on.
             course = self._believed = _Course(marker, monotonic)
         if now > course.expected(monotonic) + self._step_ms:
-            await self._stopped(connection, stop, "clock-step", now, monotonic, stored_before)
+            await self._stopped(connection, stop, "clock-step", now, monotonic, stored_before, counts)
             return None
         if now - marker >= self._step_ms // _MARKS_IN_A_STEP:
             await move_marker(connection, _BELIEVED, now)
@@ -243,11 +273,8 @@ class RetentionService:
             self._on_stopped(False)
             return None
         most = self._limits.max_per_sweep
-        due = await count_overdue(
-            connection, stored_before=stored_before, at=now, most=most + 1 if most else 1
-        )
-        if most and due > most:
-            await self._stopped(connection, stop, "too-many", now, monotonic, stored_before)
+        if most and _counted(counts, most + 1) > most:
+            await self._stopped(connection, stop, "too-many", now, monotonic, stored_before, counts)
             return None
         return Go(now, stored_before, stop)
 
@@ -259,6 +286,7 @@ class RetentionService:
         now: int,
         monotonic: float,
         stored_before: int,
+        counts: Mapping[int, int],
     ) -> None:
         """
         Have the sweep wait: as one that waits already, if it is the same, or as a new one.
@@ -279,8 +307,14 @@ class RetentionService:
             await change_stop(connection, stop.id, ended_at=now)
         if await open_stop(connection) is not None:
             return
-        due = await count_overdue(connection, stored_before=stored_before, at=now, most=_UNCOUNTED)
+        due = _counted(counts, _ALL)
         new = Stop(id="", reason=reason, due=due, stored_before=stored_before, clock_at=now, stopped_at=now)
         new = await insert_stop(connection, new)
         self._doubted = _Course(now, monotonic)
         log.error("retention.stopped", stop=new.id, reason=reason, recordings=due, clock_ms=now)
+
+
+def _counted(counts: Mapping[int, int], most: int) -> int:
+    if most not in counts:
+        raise _Uncounted(most)
+    return counts[most]
