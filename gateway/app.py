@@ -423,7 +423,7 @@ async def start_serving(app: web.Application, settings: Settings) -> tuple[web.A
         max_field_size=max(_LONGEST_HEADER, settings.uploads.max_metadata_bytes + 1),
     )
     await runner.setup()
-    site = web.TCPSite(runner, settings.server.host, settings.server.port)
+    site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=settings.server.backlog)
     try:
         await site.start()
     except OSError as error:

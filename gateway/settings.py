@@ -47,6 +47,8 @@ class Server(Section, frozen=True):
     """Whether people's real calls are kept here: what is for trying out only refuses to start then."""
     proxies: list[str] = []
     """Networks of reverse proxies, such as ``10.0.0.0/8``, whose ``X-Forwarded-For`` is believed."""
+    backlog: Positive = 1024
+    """Connections that wait to be accepted, as far as the system allows; those beyond it are reset after some seconds."""
     shutdown_timeout_s: NotNegative = 3
     """How long requests in flight may go on after SIGTERM. Uploads end at once and keep what they brought."""
 

@@ -6,6 +6,7 @@ import asyncio
 import io
 import shutil
 import signal
+import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ import pytest
 from tests.e2e.conftest import Person, Sample, spooled
 from tests.e2e.tus_js import File, tus_js
 from tests.support.forked_daemon import DaemonEnded, ForkedDaemon
-from tests.support.gateway import running_daemon
+from tests.support.gateway import running_daemon, serving
 from tests.support.tcp_proxy import proxying, reset
 
 SOON_S = 5
@@ -229,3 +230,22 @@ async def hanging(stack: AsyncExitStack, daemon: ForkedDaemon, request: str) -> 
     writer.write(request.encode())
     await writer.drain()
     return reader
+
+
+async def test_many_who_connect_at_once_wait_to_be_accepted(tmp_path: Path) -> None:
+    """
+    While the event loop is busy connections wait in the kernel; one that finds no place there is reset later on.
+    """
+    async with serving(tmp_path / "data", with_workers=False) as served:
+        address = ("127.0.0.1", urlsplit(served.url).port)
+        sockets = [socket.create_connection(address, timeout=5) for _ in range(300)]
+        # Nothing was accepted so far, for this test did not let go of the event loop.
+        for each in sockets:
+            each.sendall(b"GET /healthz HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n")
+
+        def answers() -> list[bytes]:
+            return [each.recv(12) for each in sockets]
+
+        assert [b"HTTP/1.1 200"] * 300 == await asyncio.to_thread(answers)
+        for each in sockets:
+            each.close()
