@@ -45,8 +45,8 @@ async def test_a_delete(served: Served, phone: Phone, monkeypatch: pytest.Monkey
     await served.placed()
     meter = Meter(served, monkeypatch)
     counts = await cost(meter, lambda: phone.erase(recording))
-    assert counts.pop("statements") <= 33
-    assert counts.pop("begins") <= 12
+    assert counts.pop("statements") <= 30
+    assert counts.pop("begins") <= 11
     assert counts.pop("hand-overs") <= 3
     # The tombstone, the tree without the key, the receipt; and the root put, and the old one overwritten.
     assert {"commits": 3, "syncs": 2} == counts
@@ -68,7 +68,7 @@ async def test_deletes_at_once_share_what_they_cost(
     assert counts["commits"] <= 9
     assert counts["syncs"] <= 6
     # No more than three rounds: a few statements for each recording would be two hundred.
-    assert counts["statements"] <= 120
+    assert counts["statements"] <= 96
 
 
 async def test_blobs_that_are_deleted_at_once_share_what_that_costs(
@@ -105,7 +105,7 @@ async def test_bytes_that_a_delete_writes(served: Served, phone: Phone) -> None:
             await phone.erase(recording)
         logs = [served.gateway.settings.data_dir / f"{name}.db-wal" for name in ("catalog", "keys")]
         written.append(sum(log.stat().st_size for log in logs) / len(half) / KIB)
-    assert max(written) <= 130, written
+    assert max(written) <= 35, written
 
 
 async def test_a_page_of_a_list_costs_the_same_wherever_it_is(

@@ -50,3 +50,20 @@ async def test_claiming_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, b
         # Of which kinds jobs are due, the longest due one, and the claim; what is handed to a thread is the commit.
         expected = {"begins": 2, "statements": 3, "commits": 1, "hand-overs": 1}
         assert expected == await cost(meter, claim)
+
+
+@pytest.mark.parametrize("count", [10, 500])
+async def test_ending_overdue_uploads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    await fill(tmp_path / "data", users_count=2, overdue_of=lambda _: count)
+    async with serving(tmp_path / "data", with_workers=False) as served:
+        meter = Meter(served, monkeypatch)
+        ended: list[int] = []
+
+        async def end() -> None:
+            ended.append(await served.gateway.expiry.expire_overdue(limit=2000))
+
+        counts = await cost(meter, end)
+        assert [2 * count] == ended
+        # One range of each user's leaves: the tombstones, the tree without the keys, the receipts.
+        assert (3, 2) == (counts["commits"], counts["syncs"])
+        assert counts["statements"] <= 31
