@@ -548,11 +548,20 @@ class World:
         """
         Return by what the attacker reached a recording, an unfinished upload or an account; nothing if he did not.
 
-        Also by what he reached leaves that expired together, or a key of the service's own.
+        What expired together is named by its leaves, `leaves-SLOT-FIRST-LAST`, and a key of the service's own by its purpose.
         """
         if subject_id.startswith("leaves-"):
-            slot, first, last = (int(number) for number in subject_id.split("-")[1:])
-            return [f"leaf {index}" for of, index in loot.leaves if of == slot and first <= index <= last]
+            slot, first, last = map(int, subject_id.split("-")[1:])
+            return [
+                f"leaf {index} of slot {of}"
+                for of, index in loot.leaves
+                if of == slot and first <= index <= last
+            ] + [
+                way
+                for recording_id, identities in self.attacker.identities.items()
+                if any(one.slot == slot and first <= one.index <= last for one in identities)
+                for way in self.ways_to(loot, str(recording_id))
+            ]
         if (service_leaf := self.attacker.records.service_leaves.get(subject_id)) is not None:
             return [f"leaf {service_leaf} of slot 0"] if (0, service_leaf) in loot.leaves else []
         subject = uuid.UUID(subject_id)
