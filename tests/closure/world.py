@@ -589,6 +589,17 @@ class World:
             ]
         return found
 
+    def _expired_in(self, subject_id: str) -> list[str]:
+        """
+        Return the recordings and unfinished uploads whose leaves expired together.
+        """
+        slot, first, last = map(int, subject_id.split("-")[1:])
+        return [
+            str(recording_id)
+            for recording_id, identities in self.attacker.identities.items()
+            if any(one.slot == slot and first <= one.index <= last for one in identities)
+        ]
+
     def check_reached(self, call: Call) -> None:
         """
         Make sure that the attacker is good enough: what is not erased, he has.
@@ -607,6 +618,8 @@ class World:
         loot = self.attack()
         for subject in [one for named in subjects for one in self._subjects_of(named)]:
             self.receipted.add(subject)
+            if subject.startswith("leaves-"):
+                self.receipted.update(self._expired_in(subject))
             if ways := self.ways_to(loot, subject):
                 # Noted instead of raised: what is raised here, a job would only try again.
                 self.faults.append(Reached(f"{subject} gets a receipt, and is reached by {ways}"))
