@@ -551,17 +551,8 @@ class World:
         What expired together is named by its leaves, `leaves-SLOT-FIRST-LAST`, and a key of the service's own by its purpose.
         """
         if subject_id.startswith("leaves-"):
-            slot, first, last = map(int, subject_id.split("-")[1:])
-            return [
-                f"leaf {index} of slot {of}"
-                for of, index in loot.leaves
-                if of == slot and first <= index <= last
-            ] + [
-                way
-                for recording_id, identities in self.attacker.identities.items()
-                if any(one.slot == slot and first <= one.index <= last for one in identities)
-                for way in self.ways_to(loot, str(recording_id))
-            ]
+            slot, first, last = (int(number) for number in subject_id.split("-")[1:])
+            return [f"leaf {index}" for of, index in loot.leaves if of == slot and first <= index <= last]
         if (service_leaf := self.attacker.records.service_leaves.get(subject_id)) is not None:
             return [f"leaf {service_leaf} of slot 0"] if (0, service_leaf) in loot.leaves else []
         subject = uuid.UUID(subject_id)
@@ -589,17 +580,6 @@ class World:
             ]
         return found
 
-    def _expired_in(self, subject_id: str) -> list[str]:
-        """
-        Return the recordings and unfinished uploads whose leaves expired together.
-        """
-        slot, first, last = map(int, subject_id.split("-")[1:])
-        return [
-            str(recording_id)
-            for recording_id, identities in self.attacker.identities.items()
-            if any(one.slot == slot and first <= one.index <= last for one in identities)
-        ]
-
     def check_reached(self, call: Call) -> None:
         """
         Make sure that the attacker is good enough: what is not erased, he has.
@@ -618,8 +598,6 @@ class World:
         loot = self.attack()
         for subject in [one for named in subjects for one in self._subjects_of(named)]:
             self.receipted.add(subject)
-            if subject.startswith("leaves-"):
-                self.receipted.update(self._expired_in(subject))
             if ways := self.ways_to(loot, subject):
                 # Noted instead of raised: what is raised here, a job would only try again.
                 self.faults.append(Reached(f"{subject} gets a receipt, and is reached by {ways}"))
