@@ -8,18 +8,22 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import structlog
 from aiohttp import web
 
-from gateway.api.backend import Backend, BackendContext
-from gateway.assembly import Links, Telling, open_links, open_people, open_telling
-from gateway.backends.hosted import hosted
-from gateway.backends.loader import PluginSet, load_plugins
-from gateway.backends.measured import Meters
-from gateway.backends.near import NearBlobs
+from gateway.assembly import (
+    Exports,
+    Links,
+    Telling,
+    open_exports,
+    open_home,
+    open_links,
+    open_people,
+    open_telling,
+)
+from gateway.backends.loader import PluginSet
 from gateway.base.clock import Clock, SystemClock
 from gateway.base.data_directory import DataDirectory, DataDirectoryLock
 from gateway.base.errors import ConfigurationError
@@ -47,14 +51,15 @@ from gateway.services.linked_places import LinkedPlaces
 from gateway.services.look_up_replacement import LookUpReplacement
 from gateway.services.moving import MoveService
 from gateway.services.new_uploads import NewUploads
+from gateway.services.personal_data import PersonalData
 from gateway.services.placement import PlacementService
-from gateway.services.places import HOME
 from gateway.services.playback import LiveReads, PlaybackService
 from gateway.services.purging import PurgeService
 from gateway.services.putting import BlobPutter, PartBudget
 from gateway.services.recordings import RecordingService
 from gateway.services.retention import RetentionService
 from gateway.services.routing import RoutingService
+from gateway.services.sealed_reading import SealedReading
 from gateway.services.sending import Senders
 from gateway.services.sign_in_expiry import SignInExpiry
 from gateway.services.unused_accounts import UnusedAccounts
@@ -65,10 +70,16 @@ from gateway.services.work import Courtesy, WorkBell
 from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.web.pages import add_pages
-from gateway.workers.jobs import Handler, JobDesk, JobWorker, copy_handlers, job_handlers
+from gateway.workers.jobs import Handler, JobDesk, JobWorker, copy_handlers, export_handlers, job_handlers
 from gateway.workers.scrubber import Scrubber
 from gateway.workers.supervisor import Supervisor
-from gateway.workers.sweeper import LeavingSweeper, RetentionSweeper, SignInSweeper, UploadSweeper
+from gateway.workers.sweeper import (
+    ExportSweeper,
+    LeavingSweeper,
+    RetentionSweeper,
+    SignInSweeper,
+    UploadSweeper,
+)
 
 log = structlog.get_logger()
 
@@ -101,6 +112,7 @@ class Gateway:
     bell: WorkBell
     links: Links
     telling: Telling
+    exports: Exports
 
     async def _interrupt_uploads(self, app: web.Application) -> None:
         # A phone that hangs would hold the stop up; what it brought is kept, and it comes back.
@@ -168,7 +180,7 @@ async def open_gateway(
         )
         stack.callback(spool.close)
         metrics = Metrics()
-        plugins, home, near_home = await _home(settings, stack, metrics, clock)
+        plugins, home, near_home = await open_home(settings, stack, metrics, clock)
         home_bell = WorkBell()
         bell = WorkBell(home_bell)
         links = await open_links(
@@ -219,7 +231,8 @@ async def open_gateway(
         )
         holders = Holders(handover_timeout_s=settings.uploads.handover_timeout_s)
         expiry = UploadExpiry(catalog, erasure.ranges, holders, clock, bell, settings.uploads)
-        new = NewUploads(keyring, UnusedLeaves(catalog, keyring), spool, clock, settings.uploads)
+        leaves = UnusedLeaves(catalog, keyring)
+        new = NewUploads(keyring, leaves, spool, clock, settings.uploads)
         uploads = UploadService(
             catalog,
             keyring,
@@ -254,6 +267,28 @@ async def open_gateway(
             catalog, keyring, erasure, holds, telling.notices, clock, home_bell, settings.leaving
         )
         stack.push_async_callback(leaving.close)
+        routing = RoutingService(catalog, clock, default=default_route)
+        playback = PlaybackService(catalog, views, keyring, spool, places, reads, bell, senders)
+        # Bringing recordings home can wait for a moment, phones can't.
+        courtesy = Courtesy(lambda: len(holders) >= _MANY_UPLOADS)
+        personal = PersonalData(
+            catalog=catalog,
+            keyring=keyring,
+            clock=clock,
+            accounts=accounts,
+            identities=people.identities,
+            devices=people.devices,
+            links=links.views,
+            routing=routing,
+            holds=holds,
+            erasure=erasure,
+            notices=telling.notices,
+            preferences=telling.preferences,
+            policies=telling.policies,
+        )
+        exports = open_exports(
+            settings, personal, leaves, playback, SealedReading(views, keyring, places), bell, courtesy
+        )
         context = Context(
             settings=settings,
             catalog=catalog,
@@ -263,8 +298,8 @@ async def open_gateway(
             uploads=uploads,
             whole_uploads=whole_uploads,
             recordings=RecordingService(catalog, views, keyring, clock, settings.recordings),
-            playback=PlaybackService(catalog, views, keyring, spool, places, reads, bell, senders),
-            routing=RoutingService(catalog, clock, default=default_route),
+            playback=playback,
+            routing=routing,
             moves=moves,
             linking=links.linking,
             links=links.views,
@@ -273,6 +308,7 @@ async def open_gateway(
             policies=telling.policies,
             erasure=erasure,
             leaving=leaving,
+            exports=exports.service,
             metrics=metrics,
         )
         # In this order: who left is noted by the newest key, and nobody is found anew who is erased.
@@ -287,13 +323,11 @@ async def open_gateway(
         at_home = job_handlers(placement, erasure, retention, leaving, look_ups)
         in_clouds = copy_handlers(copies, checks, moves, erasure)
         in_clouds[ANNOUNCE] = telling.announcing.carry_on
+        of_exports = export_handlers(exports.making, exports.service)
         by_mail: list[dict[str, Handler]] = []
         if telling.mailing is not None:
             # Apart, so that a mail to one does not wait for those to many.
             by_mail = [{kind: telling.mailing.send} for kind in (MAIL, MAIL_OF_RUN)]
-
-        # Bringing recordings home can wait for a moment, phones can't.
-        courtesy = Courtesy(lambda: len(holders) >= _MANY_UPLOADS)
 
         def worker(handlers: dict[str, Handler], desk: JobDesk | None = None) -> JobWorker:
             return JobWorker(
@@ -307,11 +341,11 @@ async def open_gateway(
             )
 
         if with_workers:
-            home_desk, cloud_desk, *mail_desks = (
+            home_desk, cloud_desk, export_desk, *mail_desks = (
                 JobDesk(catalog, list(handlers), settings.jobs, node=node)
-                for handlers in (at_home, in_clouds, *by_mail)
+                for handlers in (at_home, in_clouds, of_exports, *by_mail)
             )
-            for desk in (home_desk, cloud_desk, *mail_desks):
+            for desk in (home_desk, cloud_desk, export_desk, *mail_desks):
                 stack.push_async_callback(desk.close)
             supervisor = Supervisor(
                 {
@@ -326,6 +360,9 @@ async def open_gateway(
                     "leaving": LeavingSweeper(
                         leaving, look_ups, interval_s=settings.uploads.sweep_interval_s
                     ).run,
+                    "exports": ExportSweeper(
+                        exports.service, interval_s=settings.uploads.sweep_interval_s
+                    ).run,
                     "links": links.health.run,
                     "scrub": Scrubber(checks, clock, settings.scrub).run,
                     **{
@@ -335,6 +372,10 @@ async def open_gateway(
                     **{
                         f"copies-{number}": worker(in_clouds, cloud_desk).run
                         for number in range(settings.jobs.copy_workers)
+                    },
+                    **{
+                        f"exports-{number}": worker(of_exports, export_desk).run
+                        for number in range(settings.exports.workers)
                     },
                     **{
                         f"{'-'.join(handlers)}-{number}": worker(handlers, desk).run
@@ -351,7 +392,12 @@ async def open_gateway(
             context=context,
             expiry=expiry,
             worker=worker(
-                {**at_home, **in_clouds, **{name: send for each in by_mail for name, send in each.items()}}
+                {
+                    **at_home,
+                    **in_clouds,
+                    **of_exports,
+                    **{name: send for each in by_mail for name, send in each.items()},
+                }
             ),
             placement=placement,
             copies=copies,
@@ -363,6 +409,7 @@ async def open_gateway(
             bell=bell,
             links=links,
             telling=telling,
+            exports=exports,
         )
 
 
@@ -385,7 +432,7 @@ async def open_reach(settings: Settings) -> AsyncIterator[Reach]:
         spool = Spool.open(directory.spool, min_free_bytes=0, max_bytes=0, threads=1)
         stack.callback(spool.close)
         metrics, bell = Metrics(), WorkBell()
-        plugins, home, _ = await _home(settings, stack, metrics, clock)
+        plugins, home, _ = await open_home(settings, stack, metrics, clock)
         places = (
             await open_links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
         ).places
@@ -434,45 +481,6 @@ async def start_serving(app: web.Application, settings: Settings) -> tuple[web.A
         ) from error
     host, port = runner.addresses[0][:2]
     return runner, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-async def _home(
-    settings: Settings, stack: AsyncExitStack, metrics: Metrics, clock: Clock
-) -> tuple[PluginSet, Backend, NearBlobs | None]:
-    """
-    Load the plugins, and connect the operator's own backend; with its blobs as files, where they are files of this machine.
-    """
-    plugins = load_plugins(
-        wanted={settings.home.kind, *settings.links.kinds},
-        wanted_identities=settings.sign_in.kinds,
-        disabled=settings.plugins.disabled,
-        pinned=settings.plugins.pinned,
-    )
-    for fault in plugins.faults:
-        log.error("plugin.left_out", plugin=fault.plugin, reason=str(fault), exc_info=fault.cause)
-    home_settings = dict(settings.home.settings)
-    if settings.home.kind == "local":
-        home_settings.setdefault("root", str(DataDirectory(settings.data_dir).blobs))
-    connection = await stack.enter_async_context(
-        plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
-    )
-    meters = Meters(calls=metrics.backend_calls, duration=metrics.backend_duration)
-    home = hosted(connection, kind=settings.home.kind, limits=settings.backends, clock=clock, meters=meters)
-    await home.probe()
-    open_file = plugins.kinds[settings.home.kind].open_file
-    if open_file is None:
-        return plugins, home, None
-    near = NearBlobs(
-        partial(open_file, connection),
-        kind=settings.home.kind,
-        meters=meters,
-        clock=clock,
-        most_open=settings.playback.open_files,
-        idle_s=settings.playback.open_file_idle_s,
-        threads=settings.playback.threads,
-    )
-    stack.callback(near.close)
-    return plugins, home, near
 
 
 async def _locked(directory: DataDirectory) -> DataDirectoryLock:

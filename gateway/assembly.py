@@ -1,20 +1,24 @@
 """
-Parts of the object graph: what links accounts, what people sign in with, and what tells them things.
+Parts of the object graph: what links accounts, what people sign in with, what tells them things, and what they take away.
 """
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import structlog
 from yarl import URL
 
 from gateway.api import IdentityContext
-from gateway.api.backend import Backend
+from gateway.api.backend import Backend, BackendContext
 from gateway.backends.addresses import PublicAddresses
-from gateway.backends.loader import PluginSet
+from gateway.backends.hosted import hosted
+from gateway.backends.loader import PluginSet, load_plugins
 from gateway.backends.measured import Meters
 from gateway.backends.near import NearBlobs
 from gateway.base.clock import Clock
+from gateway.base.data_directory import DataDirectory
 from gateway.base.errors import ConfigurationError
 from gateway.base.secret import Secret
 from gateway.catalog.jobs import enqueue_job, wake_jobs_of_place
@@ -32,7 +36,12 @@ from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
 from gateway.services.devices import DeviceService
 from gateway.services.expiry_notices import ExpiryNotices
+from gateway.services.export_contents import ExportContents
+from gateway.services.export_making import ExportMaking
+from gateway.services.export_reading import ArchiveReader
+from gateway.services.exports import ExportService
 from gateway.services.identities import IdentityService
+from gateway.services.leaf_choice import UnusedLeaves
 from gateway.services.link_connections import Connector, provider_session
 from gateway.services.link_health import LinkHealth
 from gateway.services.link_kinds import LinkKinds
@@ -51,12 +60,18 @@ from gateway.services.mailing import Mailing
 from gateway.services.notices import Notices
 from gateway.services.oauth import TokenEndpoint
 from gateway.services.openid import OpenIdClient
+from gateway.services.personal_data import PersonalData
+from gateway.services.places import HOME
+from gateway.services.playback import PlaybackService
 from gateway.services.policies import PolicyService
+from gateway.services.sealed_reading import SealedReading
 from gateway.services.sign_in_attempts import Attempts
 from gateway.services.sign_in_limits import SignInLimits
 from gateway.services.ways import Ways
-from gateway.services.work import WorkBell
+from gateway.services.work import Courtesy, WorkBell
 from gateway.settings import Settings
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +144,41 @@ async def open_links(
         linking=LinkingService(catalog, vault, kinds, trials, keeping, places, notes, clock, limits),
         views=LinkViews(catalog, vault, kinds, notes, health),
         health=health,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exports:
+    """
+    What has to do with exports.
+    """
+
+    service: ExportService
+    making: ExportMaking
+
+
+def open_exports(
+    settings: Settings,
+    data: PersonalData,
+    leaves: UnusedLeaves,
+    playback: PlaybackService,
+    sealed: SealedReading,
+    bell: WorkBell,
+    courtesy: Courtesy,
+) -> Exports:
+    """
+    Build what makes exports, of what knows all that is personal.
+    """
+    limits = settings.exports
+    contents = ExportContents(data.catalog, data.keyring)
+    reader = ArchiveReader(data.catalog, contents, playback, sealed)
+    return Exports(
+        service=ExportService(
+            data.catalog, data.keyring, leaves, data.erasure, reader, data.clock, bell, limits
+        ),
+        making=ExportMaking(
+            data.catalog, data.keyring, contents, data, playback, sealed, data.clock, limits, courtesy
+        ),
     )
 
 
@@ -279,3 +329,42 @@ def _sender_address(setting: str, value: str) -> str:
     if not address.isascii() or not address:
         raise ConfigurationError(f"setting mail.{setting}: is no e-mail address")
     return address
+
+
+async def open_home(
+    settings: Settings, stack: AsyncExitStack, metrics: Metrics, clock: Clock
+) -> tuple[PluginSet, Backend, NearBlobs | None]:
+    """
+    Load the plugins, and connect the operator's own backend; with its blobs as files, where they are files of this machine.
+    """
+    plugins = load_plugins(
+        wanted={settings.home.kind, *settings.links.kinds},
+        wanted_identities=settings.sign_in.kinds,
+        disabled=settings.plugins.disabled,
+        pinned=settings.plugins.pinned,
+    )
+    for fault in plugins.faults:
+        log.error("plugin.left_out", plugin=fault.plugin, reason=str(fault), exc_info=fault.cause)
+    home_settings = dict(settings.home.settings)
+    if settings.home.kind == "local":
+        home_settings.setdefault("root", str(DataDirectory(settings.data_dir).blobs))
+    connection = await stack.enter_async_context(
+        plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
+    )
+    meters = Meters(calls=metrics.backend_calls, duration=metrics.backend_duration)
+    home = hosted(connection, kind=settings.home.kind, limits=settings.backends, clock=clock, meters=meters)
+    await home.probe()
+    open_file = plugins.kinds[settings.home.kind].open_file
+    if open_file is None:
+        return plugins, home, None
+    near = NearBlobs(
+        partial(open_file, connection),
+        kind=settings.home.kind,
+        meters=meters,
+        clock=clock,
+        most_open=settings.playback.open_files,
+        idle_s=settings.playback.open_file_idle_s,
+        threads=settings.playback.threads,
+    )
+    stack.callback(near.close)
+    return plugins, home, near

@@ -16,7 +16,8 @@ from typing import Annotated, Any, Final, Literal, Self
 import msgspec
 
 from gateway.base.errors import ConfigurationError
-from gateway.base.toml import NotNegative, Port, Positive, merge_tables, merge_variable, read_tables
+from gateway.base.sections import NotNegative, Port, Positive, Section
+from gateway.base.toml import merge_tables, merge_variable, read_tables
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
 
@@ -25,12 +26,6 @@ _MIB: Final = 1024 * _KIB
 _GIB: Final = 1024 * _MIB
 _HOUR: Final = 3600
 _DAY: Final = 24 * _HOUR
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """
-    One table of the settings file; an unknown key in it is an error.
-    """
 
 
 class Server(Section, frozen=True):
@@ -45,7 +40,7 @@ class Server(Section, frozen=True):
     """Where browsers reach the gateway, such as ``https://calls.example.org``; empty: wherever a request says."""
     production: bool = False
     """Whether people's real calls are kept here: what is for trying out only refuses to start then."""
-    proxies: list[str] = []
+    proxies: list[str] = msgspec.field(default_factory=list)
     """Networks of reverse proxies, such as ``10.0.0.0/8``, whose ``X-Forwarded-For`` is believed."""
     backlog: Positive = 1024
     """Connections that wait to be accepted, as far as the system allows; those beyond it are reset after some seconds."""
@@ -164,7 +159,7 @@ class SignIn(Section, frozen=True):
     tries_per_number: Positive = 15
     tries_per_address: Positive = 100
     """Codes and refresh tokens named from one address that were none."""
-    countries: list[str] = []
+    countries: list[str] = msgspec.field(default_factory=list)
     """Where codes are sent to, as ISO 3166 codes such as ``US``; empty: everywhere but to numbers that cost extra."""
     access_lifetime_s: Positive = 900
     """Of an app's access token."""
@@ -179,7 +174,7 @@ class SignIn(Section, frozen=True):
     remembered_lifetime_s: Positive = 90 * _DAY
     max_devices: Positive = 50
     """Of one user; the one that was used least lately makes room."""
-    return_to: list[str] = []
+    return_to: list[str] = msgspec.field(default_factory=list)
     """Where an app may have the browser sent after a provider's consent; one that ends with / stands for all below it."""
 
 
@@ -200,7 +195,7 @@ class Home(Section, frozen=True):
     """
 
     kind: str = "local"
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
     """Given to the backend kind; for local: ``root``, by default ``blobs`` in the data directory."""
 
 
@@ -229,12 +224,12 @@ class Links(Section, frozen=True):
     The accounts of their own that users link.
     """
 
-    kinds: dict[str, dict[str, Any]] = {}
+    kinds: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     """What can be linked: kinds of backends, each with the operator's settings for it, such as the client's id."""
     max_per_user: Positive = 10
     attempt_lifetime_s: Positive = 600
     """How long a user may take for his consent."""
-    return_to: list[str] = []
+    return_to: list[str] = msgspec.field(default_factory=list)
     """Where else than to this gateway a user may be sent after linking; one that ends with / stands for all below it."""
     allow_private_addresses: bool = False
     """Whether a user may name a server in the gateway's own network."""
@@ -387,14 +382,33 @@ class Leaving(Section, frozen=True):
     """People whose look-ups are made anew in one transaction."""
 
 
+class Exports(Section, frozen=True):
+    """
+    What users take away.
+    """
+
+    lifetime_s: Positive = 7 * _DAY
+    """How long an archive is offered once it is ready; then its key is shredded."""
+    at_once: Positive = 1
+    per_day: Positive = 3
+    downloads_at_once: Positive = 2
+    """Of one user: exports that are prepared or offered, that are asked for in 24 hours, and downloads that go on."""
+    max_bytes: NotNegative = 0
+    """The most sound in one; 0 is no limit."""
+    patience_s: NotNegative = 6 * _HOUR
+    retry_s: Positive = 300
+    """A place that does not answer is tried again so long, in such steps, before a recording there is left out."""
+    workers: Positive = 2
+
+
 class Plugins(Section, frozen=True):
     """
     Backend plugins.
     """
 
-    disabled: list[str] = []
+    disabled: list[str] = msgspec.field(default_factory=list)
     """Entry point names that are not loaded."""
-    pinned: dict[str, str] = {}
+    pinned: dict[str, str] = msgspec.field(default_factory=dict)
     """Entry point name and SHA-256, as ``gateway plugin list`` tells it; what is installed otherwise is left out."""
 
 
@@ -441,6 +455,7 @@ class Settings(Section, frozen=True):
     notices: Notices = Notices()
     retention: Retention = Retention()
     leaving: Leaving = Leaving()
+    exports: Exports = Exports()
     plugins: Plugins = Plugins()
     log: Log = Log()
     hardening: Hardening = Hardening()

@@ -5,15 +5,9 @@ Reading settings from TOML: files, and single values as the environment has them
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
-
-import msgspec
+from typing import Any, Final
 
 from gateway.base.errors import ConfigurationError
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
-Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 _FILE_SUFFIX: Final = "__FILE"
 

@@ -229,6 +229,19 @@ async def get_expiries(connection: Connection, ids: Collection[str]) -> list[Exp
     ]
 
 
+async def expiry_ids_of(connection: Connection, user_id: UserId, *, after: str, limit: int) -> list[str]:
+    """
+    Return some expiries of the user's recordings, in the order of their ids, behind *after*.
+    """
+    query = (
+        select(expiries.c.id)
+        .where(expiries.c.user_id == user_id, expiries.c.id > after)
+        .order_by(expiries.c.id)
+        .limit(limit)
+    )
+    return list((await connection.execute(query)).scalars())
+
+
 async def unpurged_in(connection: Connection, expiry: Expiry, *, limit: int) -> list[RecordingId]:
     """
     Return some tombstones that this expiry made and whose blobs may still lie somewhere.

@@ -169,6 +169,26 @@ async def list_recordings(
     return [RecordingRow.from_row(row) for row in await connection.execute(query)]
 
 
+async def list_erased(
+    connection: Connection, user_id: UserId, *, after: ListPosition | None, limit: int
+) -> list[RecordingRow]:
+    """
+    Return tombstones of the user's, the oldest recording first; *after* goes on behind this place.
+    """
+    query = (
+        select(recordings)
+        .where(recordings.c.user_id == user_id, recordings.c.state == "erased")
+        .order_by(recordings.c.stored_at, recordings.c.id)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(
+            recordings.c.stored_at >= after.stored_at,
+            or_(recordings.c.stored_at > after.stored_at, recordings.c.id > after.id),
+        )
+    return [RecordingRow.from_row(row) for row in await connection.execute(query)]
+
+
 async def replace_details(
     connection: Connection, recording_id: RecordingId, details: bytes, *, expected_revision: int
 ) -> bool:

@@ -14,7 +14,7 @@ from typing import Final, Self
 from sqlalchemy import BigInteger, Row, bindparam, delete, func, select, update
 
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
-from gateway.catalog.tables import pieces, recordings, uploads
+from gateway.catalog.tables import exports, pieces, recordings, uploads
 from gateway.database import Connection
 
 FIRST_FENCE: Final = 1
@@ -142,22 +142,25 @@ async def find_open_by_leaves(
 
 async def leaf_is_taken(connection: Connection, slot: KeySlot, index: LeafIndex) -> bool:
     """
-    Tell whether an upload or a recording, live or not, has this leaf already.
+    Tell whether an upload, a recording or an export, live or not, has this leaf already.
     """
     of_upload = select(uploads.c.id).where(uploads.c.key_slot == slot, uploads.c.leaf_index == index)
     of_recording = select(recordings.c.id).where(
         recordings.c.key_slot == slot, recordings.c.leaf_index == index
     )
-    return (await connection.execute(of_upload.union_all(of_recording).limit(1))).first() is not None
+    of_export = select(exports.c.id).where(exports.c.key_slot == slot, exports.c.leaf_index == index)
+    taken = of_upload.union_all(of_recording, of_export).limit(1)
+    return (await connection.execute(taken)).first() is not None
 
 
 async def highest_leaf(connection: Connection, slot: KeySlot) -> int:
     """
-    Return the highest leaf index that an upload or a recording of *slot* has, -1 if there is none.
+    Return the highest leaf index that an upload, a recording or an export of *slot* has, -1 if there is none.
     """
     of_uploads = select(func.max(uploads.c.leaf_index)).where(uploads.c.key_slot == slot)
     of_recordings = select(func.max(recordings.c.leaf_index)).where(recordings.c.key_slot == slot)
-    found = (await connection.execute(of_uploads.union_all(of_recordings))).scalars()
+    of_exports = select(func.max(exports.c.leaf_index)).where(exports.c.key_slot == slot)
+    found = (await connection.execute(of_uploads.union_all(of_recordings, of_exports))).scalars()
     return max((index for index in found if index is not None), default=-1)
 
 

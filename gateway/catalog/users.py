@@ -319,6 +319,26 @@ async def insert_token(connection: Connection, token: Token) -> None:
     )
 
 
+async def command_tokens_of(connection: Connection, user_id: UserId, *, at: int) -> list[Token]:
+    """
+    Return the user's tokens that were made by command and count at that time, oldest first.
+    """
+    query = (
+        select(tokens)
+        .where(
+            tokens.c.user_id == user_id,
+            tokens.c.device_id.is_(None),
+            tokens.c.revoked_at.is_(None),
+            tokens.c.expires_at > at,
+        )
+        .order_by(tokens.c.created_at, tokens.c.id)
+    )
+    return [
+        Token(row.id, UserId(row.user_id), row.token_hash, row.created_at, row.expires_at)
+        for row in await connection.execute(query)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class TokenHolder:
     """

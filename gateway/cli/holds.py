@@ -91,8 +91,8 @@ def list_all(config: Path | None, data_dir: Path | None, with_ended: bool, as_js
 
 
 async def _list(settings: Settings, *, with_ended: bool) -> list[dict[str, Any]]:
+    from gateway.base.wording import format_time
     from gateway.console import open_console
-    from gateway.http.shapes import format_time
 
     async with open_console(settings) as console:
         views = await console.holds.list_holds()

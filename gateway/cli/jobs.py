@@ -40,9 +40,9 @@ def list_all(config: Path | None, data_dir: Path | None, as_json: bool) -> None:
 async def _list(settings: Settings) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
+    from gateway.base.wording import format_time
     from gateway.catalog.jobs import list_jobs
     from gateway.console import open_console
-    from gateway.http.shapes import format_time
 
     async with open_console(settings) as console, console.catalog.read() as connection:
         return [asdict(row) | {"run_at": format_time(row.run_at)} for row in await list_jobs(connection)]

@@ -156,7 +156,7 @@ async def _list(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _run_row(view: Any) -> dict[str, Any]:
-    from gateway.http.shapes import format_time
+    from gateway.base.wording import format_time
 
     found = view.run
     return {
@@ -195,9 +195,9 @@ def show(config: Path | None, data_dir: Path | None, as_json: bool, notice_id: s
 
 
 async def _show(settings: Settings, wanted: str) -> list[dict[str, Any]]:
+    from gateway.base.wording import format_time
     from gateway.catalog.notices import Notice
     from gateway.console import open_console
-    from gateway.http.shapes import format_time
     from gateway.services.errors import NotFound
 
     def row(found: Notice) -> dict[str, Any]:

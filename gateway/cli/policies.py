@@ -85,8 +85,8 @@ def list_all(config: Path | None, data_dir: Path | None, as_json: bool) -> None:
 
 
 async def _list(settings: Settings) -> list[dict[str, Any]]:
+    from gateway.base.wording import format_time
     from gateway.console import open_console
-    from gateway.http.shapes import format_time
 
     async with open_console(settings) as console:
         versions = await console.policies.list_all()

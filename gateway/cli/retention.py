@@ -58,8 +58,8 @@ def show(config: Path | None, data_dir: Path | None, as_json: bool) -> None:
 
 
 async def _show(settings: Settings) -> dict[str, Any]:
+    from gateway.base.wording import format_time
     from gateway.console import open_console
-    from gateway.http.shapes import format_time
 
     def told(at: int | None) -> str | None:
         return format_time(at) if at else None

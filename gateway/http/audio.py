@@ -14,7 +14,7 @@ from gateway.crypto.chunked import Buffer
 from gateway.http.context import context_of
 from gateway.http.outlets import SocketOutlet
 from gateway.http.problems import problem
-from gateway.http.ranges import ByteRange, Unsatisfiable, parse_range
+from gateway.http.ranges import ByteRange, Unsatisfiable, names_etag, parse_range
 from gateway.services.errors import Unreadable
 from gateway.services.playback import ReadEnded
 from gateway.services.recordings import Recording
@@ -49,7 +49,7 @@ async def send_audio(
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
-    if _names(request.headers.get("If-None-Match"), etag):
+    if names_etag(request.headers.get("If-None-Match"), etag):
         return web.Response(status=304, headers={"ETag": etag, "Cache-Control": "no-store"})
     size = recording.row.size
     wanted: ByteRange | None = None
@@ -122,13 +122,3 @@ def _disposition(recording: Recording) -> str:
         return kind
     # A longer one would pass what proxies and clients take as a header.
     return f"{kind}; filename*=UTF-8''{quote(name[:_LONGEST_NAME], safe='')}"
-
-
-def _names(header: str | None, etag: str) -> bool:
-    """
-    Tell whether an If-None-Match names *etag*.
-    """
-    if header is None:
-        return False
-    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
-    return "*" in tags or etag in tags

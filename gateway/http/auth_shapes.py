@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from gateway.http.shapes import format_time
+from gateway.base.wording import format_time
 from gateway.services.codes import CodeSent
 from gateway.services.consents import SignInConsent
 from gateway.services.devices import DeviceView, SignedIn

@@ -19,6 +19,7 @@ from gateway.services.consents import ConsentSignIn
 from gateway.services.devices import DeviceService
 from gateway.services.erasure import ErasureService
 from gateway.services.errors import NotFound
+from gateway.services.exports import ExportService
 from gateway.services.identities import IdentityService
 from gateway.services.leaving import LeavingService
 from gateway.services.link_views import LinkViews
@@ -76,6 +77,7 @@ class Context:
     notices: Notices
     preferences: MailPreferences
     policies: PolicyService
+    exports: ExportService
     metrics: Metrics
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from gateway.http.shapes import format_time
+from gateway.base.wording import format_time
 from gateway.services.link_kinds import LinkKind
 from gateway.services.link_views import LinkView
 from gateway.services.linking import Consent

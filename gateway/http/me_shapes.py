@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from gateway.base.wording import format_time
 from gateway.catalog.users import User
-from gateway.http.shapes import erasure_document, format_time
+from gateway.http.shapes import erasure_document
 from gateway.services.accounts import Personal
 from gateway.services.leaving import Farewell, Leaving
 

@@ -4,9 +4,9 @@ What is sent and answered about notices, mail and the policy, as JSON.
 
 import msgspec
 
+from gateway.base.wording import format_time
 from gateway.catalog.notices import MailState
 from gateway.catalog.policies import Policy, PolicyFormat
-from gateway.http.shapes import format_time
 from gateway.services.notices import NoticePage, NoticeView
 from gateway.services.policies import Acceptance
 

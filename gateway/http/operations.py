@@ -151,20 +151,34 @@ REFUSALS: Final[dict[int, Refusal]] = {
         "Conflict",
         "The upload ends elsewhere than the request starts; `offset` says where. "
         "Or recordings lie only where they would be lost, or are being moved already. "
-        "Or an identity is another account's, or the only one there is.",
-        ("offset-mismatch", "only-copies", "move-under-way", "identity-taken", "last-identity"),
-        (Parameter("Upload-Offset", "Where the upload really ends, where that is the conflict.", COUNT),),
+        "Or an identity is another account's, or the only one there is. "
+        "Or there is an export already, or it is not ready.",
+        (
+            "offset-mismatch",
+            "only-copies",
+            "move-under-way",
+            "identity-taken",
+            "last-identity",
+            "export-exists",
+            "export-not-ready",
+        ),
+        (
+            Parameter("Upload-Offset", "Where the upload really ends, where that is the conflict.", COUNT),
+            Parameter("Retry-After", "Seconds to wait, where an export is not ready.", COUNT),
+        ),
     ),
     410: Refusal(
         "Gone",
         "Gone",
-        "The upload was not finished in time and has expired. Or nobody waits for this proof: it was used, or came too late.",
-        ("gone", "sign-in-gone"),
+        "The upload was not finished in time and has expired. Or nobody waits for this proof: it was used, or came too late. "
+        "Or an export has ended, or its archive is another by now.",
+        ("gone", "sign-in-gone", "export-changed"),
     ),
     422: Refusal(
         "Refused",
         "Cannot be taken",
-        "The account cannot be linked as it is, or the proof of who somebody is does not hold; `detail` says why.",
+        "The account cannot be linked as it is, or the proof of who somebody is does not hold, "
+        "or an export would be too large; `detail` says why.",
         (
             "consent-denied",
             "scopes-missing",
@@ -173,6 +187,7 @@ REFUSALS: Final[dict[int, Refusal]] = {
             "wrong-code",
             "cannot-be-reached",
             "identity-refused",
+            "export-too-large",
         ),
     ),
     412: Refusal(
@@ -198,9 +213,9 @@ REFUSALS: Final[dict[int, Refusal]] = {
     416: Refusal(
         "RangeNotSatisfiable",
         "Range not satisfiable",
-        "The range begins behind the recording's end.",
+        "The range begins behind the end.",
         ("range-not-satisfiable",),
-        (Parameter("Content-Range", "The recording's size: `bytes */` and a number.", is_required=True),),
+        (Parameter("Content-Range", "The size: `bytes */` and a number.", is_required=True),),
     ),
     423: Refusal(
         "Locked",
@@ -213,8 +228,9 @@ REFUSALS: Final[dict[int, Refusal]] = {
     429: Refusal(
         "TooManyUploads",
         "Too many",
-        "As many unfinished uploads, or links, as the user may have: end one first. Or too many tries to sign in: wait.",
-        ("too-many-uploads", "too-many-links", "too-many-tries"),
+        "As many unfinished uploads, or links, as the user may have: end one first. Or too many tries to sign in, "
+        "or too many exports or downloads of them: wait.",
+        ("too-many-uploads", "too-many-links", "too-many-tries", "too-many-exports"),
         (_RETRY_AFTER,),
     ),
     460: Refusal(

@@ -12,6 +12,7 @@ from gateway.base.errors import GatewayError
 from gateway.database import DatabaseUnavailable
 from gateway.keyring.errors import KeyringError
 from gateway.services import errors
+from gateway.services.export_reading import EntryUnreadable
 from gateway.services.holders import BodyIdle
 from gateway.spool import SpoolFailed
 
@@ -48,12 +49,18 @@ _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.ProviderUnavailable: (503, "The provider does not answer"),
     errors.OnlyCopies: (409, "Recordings would be lost"),
     errors.MoveUnderWay: (409, "A move is under way"),
+    errors.ExportExists: (409, "An export exists"),
+    errors.ExportNotReady: (409, "Not ready"),
+    errors.ExportTooLarge: (422, "Too large to export"),
+    errors.ExportChanged: (410, "Changed meanwhile"),
+    errors.TooManyExports: (429, "Too many exports"),
     errors.Held: (423, "Held"),
     errors.Superseded: (423, "Taken over by another request"),
     errors.ChecksumMismatch: (460, "Checksum mismatch"),
     errors.TooLong: (413, "Too long"),
     errors.TooManyUploads: (429, "Too many unfinished uploads"),
     errors.OutOfRoom: (507, "No room"),
+    EntryUnreadable: (503, "A storage does not answer"),
     errors.Unreadable: (500, "Unreadable"),
     BodyIdle: (408, "The body stopped coming"),
     SpoolFailed: (503, "Storage failed"),
@@ -64,7 +71,9 @@ _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
 _IS_WORTH_RETRYING: Final = frozenset({408, 409, 423, 429, 460, 500, 503, 507})
 """Statuses after which the same work may succeed later; after the others it won't without a change."""
 
-_FINAL: Final = frozenset({"held", "only-copies", "too-many-links", "identity-taken", "last-identity"})
+_FINAL: Final = frozenset(
+    {"held", "only-copies", "too-many-links", "identity-taken", "last-identity", "export-exists"}
+)
 """Codes that no second try changes, whatever their status."""
 
 _RETRY_AFTER_S: Final = {423: 1, 429: 60, 503: 5, 507: 60}
@@ -154,7 +163,7 @@ def problem_of(error: Exception) -> web.Response:
         members["limit"] = error.limit
     elif isinstance(error, errors.InvalidField):
         members["field"] = error.field
-    elif isinstance(error, errors.TooManyTries):
+    elif isinstance(error, errors.TooManyTries | errors.TooManyExports | errors.ExportNotReady):
         headers["Retry-After"] = str(error.retry_after_s)
     elif isinstance(error, errors.WrongCode):
         members["tries_left"] = error.tries_left

@@ -60,3 +60,13 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     if start >= size:
         raise Unsatisfiable
     return ByteRange(start, end - start + 1, size)
+
+
+def names_etag(header: str | None, etag: str) -> bool:
+    """
+    Tell whether an If-None-Match names *etag*.
+    """
+    if header is None:
+        return False
+    tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
+    return "*" in tags or etag in tags

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from gateway.http import (
     auth_routes,
+    export_routes,
     health,
     link_routes,
     me_routes,
@@ -45,6 +46,7 @@ TAGS: Final = {
     link_routes.TAG: "Users' own accounts at storage providers, in which their sealed recordings can lie.",
     notice_routes.TAG: "What users are told, what mail they want, and the operator's policy.",
     place_routes.TAG: "Where recordings are kept: at home, in one's own clouds, or both.",
+    export_routes.TAG: "A copy of everything for its owner to take away.",
     _MACHINES: "For probes, monitoring and generators of clients. They need no token.",
 }
 """The groups of operations, in the order in which they are read."""
@@ -111,6 +113,7 @@ def list_operations(settings: Settings) -> list[Operation]:
         *link_routes.link_operations(),
         *place_routes.place_operations(),
         *notice_routes.notice_operations(),
+        *export_routes.export_operations(),
         *_machine_operations(),
     ]
 

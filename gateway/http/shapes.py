@@ -4,11 +4,11 @@ What requests and answers look like as JSON.
 
 import base64
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
 
+from gateway.base.wording import format_time
 from gateway.catalog.moves import Move
 from gateway.catalog.placements import Placement
 from gateway.catalog.routes import Route
@@ -275,14 +275,6 @@ def erasure_document(erasure: Erasure) -> ErasureDocument:
         receipt=receipts[0].document if receipts else None,
         purge_receipt=receipts[-1].document if len(receipts) > 1 else None,
     )
-
-
-def format_time(at_ms: int) -> str:
-    """
-    Write Unix milliseconds as RFC 3339 in UTC.
-    """
-    moment = datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def format_key(public: bytes) -> str:

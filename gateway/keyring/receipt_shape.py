@@ -57,7 +57,7 @@ _COMMON: Final[Mapping[str, Callable[[object], bool]]] = {
     "sequence": lambda value: type(value) is int and value >= 1,
     "previous": _is_hex(32),
     "subject": _is_record(
-        kind=_one_of("recording", "recordings", "account", "service-key"), hash=_is_hex(32)
+        kind=_one_of("recording", "recordings", "export", "account", "service-key"), hash=_is_hex(32)
     ),
     "covers": _is_text,
     "limits": _is_text,

@@ -38,6 +38,12 @@ _COVERS: Final = {
         "of any age. This holds because the key tree was written anew without these keys, and because the root key "
         "that led to them, named here as destroyed_root, was destroyed as root_store says."
     ),
+    "export": (
+        "The key of this export can no longer be derived from anything that is stored. What the gateway kept for it, "
+        "personal data and what was noted about recordings, was only ever stored sealed under that key, so every copy "
+        "of that is unreadable, in every backup of the catalog and of the key database, of any age. What was "
+        "downloaded of it is not the gateway's to delete, and the recordings themselves are not erased by this."
+    ),
     "account": (
         "No key of this account can be derived any more from anything that is stored. All its recordings, what was "
         "noted about them, and the personal data of the account were only ever stored sealed under those keys, so "

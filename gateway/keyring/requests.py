@@ -7,7 +7,7 @@ from typing import Literal
 
 from gateway.base.ids import SERVICE_SLOT, USER_LEAF, Epoch, KeySlot, LeafIndex
 
-SubjectKind = Literal["recording", "recordings", "account", "service-key"]
+SubjectKind = Literal["recording", "recordings", "export", "account", "service-key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class ShredRequest:
     """
     One subject whose keys are to be gone for good.
 
-    A recording, or the recordings that expired together, is the leaves *first* to *last* of its user's slot, both included.
+    A recording, the recordings that expired together, or an export, is the leaves *first* to *last* of its user's slot, both included.
     An account is its whole slot, with neither.
     A key of the service's own is one leaf of slot 0.
     """
 
     subject_id: str
-    """The recording's or user's id, or a service key's purpose. Asked for again, it gives its first receipt."""
+    """The recording's, export's or user's id, or a service key's purpose. Asked for again, it gives its first receipt."""
     kind: SubjectKind
     slot: KeySlot
     first: LeafIndex | None

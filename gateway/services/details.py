@@ -52,6 +52,15 @@ class Details(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 KNOWN_FIELDS: Final = tuple(name for name in Details.__struct_fields__ if name != "upload_metadata")
 
 
+def title_of(details: Details | None) -> str:
+    """
+    Return what a recording is called among people.
+    """
+    if details is None:
+        return "Details that cannot be read"
+    return details.party_name or details.party_number or details.filename or "Unnamed call"
+
+
 def details_from_metadata(pairs: Sequence[tuple[str, bytes]], header: str | None) -> Details:
     """
     Read the known keys out of decoded ``Upload-Metadata`` *pairs*; unknown ones are kept as they came.

@@ -19,6 +19,7 @@ from gateway.base.clock import Clock
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
 from gateway.catalog import holds, markers, recordings, uploads, users
 from gateway.catalog.expiries import Expiry, bury_expired
+from gateway.catalog.exports import delete_exports_of, end_exports_by_leaves
 from gateway.catalog.holds import Hold
 from gateway.catalog.identities import look_up_generation, note_left
 from gateway.catalog.jobs import enqueue_job, enqueue_jobs
@@ -421,6 +422,10 @@ class ErasureService:
             return 1
         assert entry.first is not None
         assert entry.last is not None
+        if entry.kind == "export":
+            ended = await end_exports_by_leaves(connection, entry.slot, entry.first, entry.last, at=now)
+            await enqueue_jobs(connection, "end-export", ended)
+            return len(ended)
         live = await recordings.find_live_by_leaves(connection, entry.slot, entry.first, entry.last)
         if live and entry.kind == "recordings":
             owner = await users.get_user_of_slot(connection, entry.slot)
@@ -437,6 +442,12 @@ class ErasureService:
             changed += await uploads.end_upload(connection, upload_id, "terminated", expires_at=now)
             await enqueue_job(connection, "discard", str(upload_id))
         return changed
+
+    async def salts(self, slot: KeySlot, subject_ids: Sequence[str]) -> dict[str, bytes]:
+        """
+        Return the salts of receipts of one user, which nobody else is told; none once his account is shredded.
+        """
+        return await self._shredding.salts([(slot, subject_id) for subject_id in subject_ids])
 
     async def _shred_account(
         self, user_id: UserId, slot: KeySlot, *, revoked_at: int, salt: bytes | None
@@ -478,6 +489,7 @@ async def _bury_all_of(connection: Connection, user_id: UserId, *, at: int) -> N
         await uploads.end_upload(connection, upload_id, "terminated", expires_at=at)
         await enqueue_job(connection, "discard", str(upload_id))
     await holds.delete_holds_of(connection, user_id)
+    await delete_exports_of(connection, user_id)
     await delete_route(connection, user_id)
     await forget_told(connection, user_id)
     await stop_moves_of(connection, user_id, at=at)

@@ -36,6 +36,11 @@ What a request can be refused for.
        ├─ EditConflict          the details changed meanwhile
        ├─ OnlyCopies            recordings lie only there, and would be lost
        ├─ Held                  an operator said that it must stay; .reason, where the user is told
+       ├─ ExportExists          the user has as many exports as he may have; end one first
+       ├─ ExportTooLarge        more sound than an export may be of
+       ├─ ExportNotReady        it is being prepared; .retry_after_s
+       ├─ ExportChanged         the archive's bytes are others by now
+       ├─ TooManyExports        not now; .retry_after_s
        ├─ MoveUnderWay          recordings are being moved from or to there already
        └─ Unreadable            the bytes at rest are damaged or missing
 """
@@ -261,3 +266,45 @@ class ForeignForm(Refused):
         super().__init__(
             "this form came from elsewhere, or from a page that was left open for too long; load it anew"
         )
+
+
+class ExportExists(Refused):
+    code = "export-exists"
+
+
+class ExportTooLarge(Refused):
+    code = "export-too-large"
+
+
+class ExportNotReady(Refused):
+    """
+    An archive that is being prepared; *retry_after_s* is when to look again.
+    """
+
+    code = "export-not-ready"
+    retry_after_s = 2
+
+    def __init__(self) -> None:
+        super().__init__("this export is being prepared")
+
+
+class ExportChanged(Refused):
+    code = "export-changed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a recording in this archive was erased or lost since, so its bytes are others now; "
+            "a download that began before has to begin anew"
+        )
+
+
+class TooManyExports(Refused):
+    """
+    More exports or downloads than the user may ask for now; *retry_after_s* is when he may again.
+    """
+
+    code = "too-many-exports"
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

@@ -160,6 +160,17 @@ class HoldService:
             first = next((hold for hold in placed if not hold.tells_user), placed[0])
             raise await self.refusal(first, user.key_slot)
 
+    async def told_to(self, user: User) -> list[HoldView]:
+        """
+        Return the holds that a user is told of, those in force.
+        """
+        now = self._clock.now_ms()
+        async with self._catalog.read() as connection:
+            found = await catalog.active_holds(connection, [user.id], at=now)
+        return [
+            HoldView(hold, True, await self._open(hold, user.key_slot)) for hold in found if hold.tells_user
+        ]
+
     async def refusal(self, hold: Hold, slot: KeySlot) -> Held:
         """
         Return what someone is told whose erasure *hold* stopped; *slot* is the user's.

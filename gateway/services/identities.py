@@ -62,6 +62,8 @@ class IdentityView:
     space: str
     label: str | None
     created_at: int
+    subject: str | None = None
+    """The number, or the provider's lasting name of the account."""
 
 
 class IdentityService:
@@ -237,6 +239,7 @@ class IdentityService:
             space=identity.kind,
             label=None if proven is None else proven.label or proven.subject,
             created_at=identity.created_at,
+            subject=None if proven is None else proven.subject,
         )
 
     async def _key(self, slot: KeySlot) -> Secret:

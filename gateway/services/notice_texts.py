@@ -13,7 +13,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from gateway.services.wording import day, moment
+from gateway.base.wording import day, moment
 
 Facts = Mapping[str, Any]
 """What a template is filled with: JSON values."""

@@ -21,6 +21,7 @@ from gateway.http.problems import status_of
 from gateway.http.routes import DESCRIPTION, Description
 from gateway.services.errors import NotFound
 from gateway.web.account_pages import AccountPages
+from gateway.web.export_pages import ExportPages
 from gateway.web.notice_pages import NoticePages
 from gateway.web.policy_pages import PolicyPages
 from gateway.web.recording_pages import RecordingPages
@@ -52,6 +53,7 @@ def add_pages(app: web.Application) -> None:
     AccountPages(renderer).add_to(app)
     NoticePages(renderer).add_to(app)
     PolicyPages(renderer).add_to(app)
+    ExportPages(renderer).add_to(app)
     app.middlewares.append(_create_refusals(pages))
 
 

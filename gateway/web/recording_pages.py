@@ -13,7 +13,7 @@ from yarl import URL
 from gateway.base.ids import RecordingId
 from gateway.http.authentication import Session
 from gateway.http.context import context_of, path_id
-from gateway.services.details import KNOWN_FIELDS
+from gateway.services.details import KNOWN_FIELDS, title_of
 from gateway.services.errors import EditConflict, Held, InvalidField, NotFound, Refused
 from gateway.services.recordings import Filter, Recording
 from gateway.web.forms import Form, own_form, signed_in
@@ -38,10 +38,7 @@ class Entry:
 
     @property
     def title(self) -> str:
-        details = self.recording.details
-        if details is None:
-            return "Details that cannot be read"
-        return details.party_name or details.party_number or details.filename or "Unnamed call"
+        return title_of(self.recording.details)
 
     @property
     def at_ms(self) -> int:

@@ -3,15 +3,14 @@ How pages are made: templates, the files that they refer to, and the headers tha
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from gateway import __version__
+from gateway.base.wording import day, iso, lasting, length, moment, size
 from gateway.http.authentication import CSRF_FIELD, Session
-from gateway.services.wording import day, moment
 from gateway.web.assets import Assets
 from gateway.web.reference import mark_up, mark_up_line
 
@@ -64,10 +63,10 @@ class Renderer:
             mark_up_line=mark_up_line,
             day=day,
             moment=moment,
-            iso=_iso,
-            call_length=_length,
-            size=_size,
-            lasting=_lasting,
+            iso=iso,
+            call_length=length,
+            size=size,
+            lasting=lasting,
         )
 
     def page(
@@ -98,43 +97,3 @@ def see_other(address: str) -> web.Response:
     Send a browser on, so that reloading does nothing twice.
     """
     return web.Response(status=303, headers={"Location": address, "Cache-Control": "no-store"})
-
-
-def _at(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms / 1000, UTC)
-
-
-def _iso(ms: int) -> str:
-    return f"{_at(ms):%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _length(ms: int) -> str:
-    """
-    Write a call's length as people read it, such as ``4:05`` or ``1:00:00``.
-    """
-    seconds = round(ms / 1000)
-    hours, minutes = divmod(seconds // 60, 60)
-    return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
-
-
-def _size(count: int) -> str:
-    """
-    Write bytes as people read them: decimal units, as phones show them.
-    """
-    amount = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if amount < 1000 or unit == "GB":
-            return f"{count} bytes" if unit == "bytes" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    raise AssertionError
-
-
-def _lasting(seconds: int) -> str:
-    """
-    Write a span of time in its largest whole unit.
-    """
-    for name, unit in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        if seconds >= unit:
-            count = round(seconds / unit)
-            return f"{count} {name}{'' if count == 1 else 's'}"
-    return "no time"

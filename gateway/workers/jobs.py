@@ -21,6 +21,8 @@ from gateway.database import Database
 from gateway.services.checking import CheckService
 from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
+from gateway.services.export_making import ExportMaking
+from gateway.services.exports import ExportService
 from gateway.services.leaving import LeavingService
 from gateway.services.look_up_replacement import LookUpReplacement
 from gateway.services.moving import MoveService
@@ -87,6 +89,13 @@ def copy_handlers(
         "purge-expired": erasure.ranges.purge,
         "sweep-left": erasure.sweep_left,
     }
+
+
+def export_handlers(making: ExportMaking, exports: ExportService) -> dict[str, Handler]:
+    """
+    Return who prepares exports, which may take hours each, and destroys their keys.
+    """
+    return {"export": making.carry_on, "end-export": exports.shred}
 
 
 def _of_recording(handler: Callable[[RecordingId], Awaitable[None]]) -> Handler:

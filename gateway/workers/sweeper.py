@@ -5,6 +5,7 @@ Ending what is overdue.
 import asyncio
 
 from gateway.services.expiry import UploadExpiry
+from gateway.services.exports import ExportService
 from gateway.services.leaving import LeavingService
 from gateway.services.look_up_replacement import LookUpReplacement
 from gateway.services.retention import RetentionService
@@ -73,6 +74,24 @@ class LeavingSweeper:
         while True:
             await self._leaving.tick()
             await self._look_ups.tick()
+            await asyncio.sleep(self._interval_s)
+
+
+class ExportSweeper:
+    """
+    Ends exports whose time is over, and goes on with those that wait.
+    """
+
+    def __init__(self, exports: ExportService, *, interval_s: float) -> None:
+        self._exports = exports
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """
+        Sweep until cancelled.
+        """
+        while True:
+            await self._exports.sweep()
             await asyncio.sleep(self._interval_s)
 
 

@@ -179,13 +179,15 @@ class Loot:
     audio: dict[uuid.UUID, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     details: dict[uuid.UUID, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     personal: dict[uuid.UUID, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    exported: dict[uuid.UUID, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    """What exports have of a recording, or, under the export's own id, of a person."""
     opened_by: dict[bytes, set[uuid.UUID]] = field(default_factory=lambda: defaultdict(set))
     """Which recordings a leaf opens; one that opens two cannot be destroyed for one of them alone."""
     columns: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     """What opened of the records about users, by the column in which it lay."""
 
     def plaintexts(self) -> Iterator[bytes]:
-        for opened in (self.audio, self.details, self.personal):
+        for opened in (self.audio, self.details, self.personal, self.exported):
             for contents in opened.values():
                 yield from contents
         for contents in self.columns.values():
@@ -219,6 +221,9 @@ class Attacker:
         self._details_of: dict[int, list[uuid.UUID]] = defaultdict(list)
         self._bound_personal: list[Bound] = []
         self._personal_of: list[uuid.UUID] = []
+        self._exports: set[uuid.UUID] = set()
+        self._export_records: dict[bytes, int] = {}
+        """What lies in an export's rows, with the number beside it."""
         self._tried_on_nodes: dict[bytes, _Tried] = defaultdict(_Tried)
         self._tried_on_messages: dict[tuple[bytes, int], _Tried] = defaultdict(_Tried)
         self._tried_on_details: dict[tuple[bytes, int], _Tried] = defaultdict(_Tried)
@@ -269,6 +274,10 @@ class Attacker:
                 self._look_for_keys_in_text(value)
             elif isinstance(value, bytes):
                 self._look_for_keys_in_clear(value)
+                if name == "sealed" and table.startswith("export"):
+                    numbers = [number for column, number in row if column == "number"]
+                    self._export_records[value] = numbers[0] if numbers else 0
+                    continue
                 if name == expected and self._file_record(table, named, value):
                     continue
                 if len(value) >= _SMALLEST_WRAPPED_KEY:
@@ -315,6 +324,8 @@ class Attacker:
                 self.users[owner].add(slot)
             elif isinstance(index := named.get("leaf_index"), int):
                 self._know(Identity(owner, slot, index))
+                if table == "exports":
+                    self._exports.add(owner)
 
     def _know(self, identity: Identity) -> None:
         if identity in self.identities[identity.recording_id]:
@@ -424,7 +435,30 @@ class Attacker:
             loot.columns[opened.column].append(opened.plaintext)
             if opened.owner is not None:
                 loot.personal[opened.owner].append(opened.plaintext)
+        self._open_exports(loot, exhaustive=exhaustive)
         return loot
+
+    def _open_exports(self, loot: Loot, *, exhaustive: bool) -> None:
+        """
+        Try the keys that leaves make for exports, in any order, on what lies in exports. §5.13
+        """
+        leaves = {leaf for found in loot.leaves.values() for leaf in found} | (
+            loot.keys if exhaustive else set()
+        )
+        keys = {subkey(leaf, purpose) for leaf in leaves for purpose in ("export", "export-entry")}
+        ciphers = [AESGCMSIV(key) for key in keys | (loot.keys if exhaustive else set())]
+        for sealed, number in self._export_records.items():
+            for subject, context in self._contexts_in_exports(number):
+                for opened in _peel(sealed, context, ciphers):
+                    loot.exported[subject].append(opened)
+
+    def _contexts_in_exports(self, number: int) -> Iterator[tuple[uuid.UUID, bytes]]:
+        for export in self._exports:
+            for identity in list(self.identities[export]):
+                place = export.bytes + identity.slot.to_bytes(8, "big")
+                yield export, b"EXPF\x01" + place + number.to_bytes(4, "big")
+                for recording in list(self.identities):
+                    yield recording, b"EXPR\x01" + place + recording.bytes
 
     def _use_state(
         self, content: bytes, slots: Sequence[int], loot: Loot, queue: deque[bytes], *, exhaustive: bool
@@ -508,6 +542,20 @@ def _try(tried: _Tried, key: bytes, records: Sequence[Bound]) -> list[tuple[int,
                     continue
         tried.up_to = len(records)
     return tried.hits
+
+
+def _peel(sealed: bytes, context: bytes, ciphers: Sequence[AESGCMSIV]) -> Iterator[bytes]:
+    """
+    Yield what opens with one key, or with one inside the other.
+    """
+    for cipher in ciphers:
+        try:
+            opened = cipher.decrypt(sealed[:12], sealed[12:], context)
+        except InvalidTag:
+            continue
+        yield opened
+        if len(opened) >= 28:
+            yield from _peel(opened, context, ciphers)
 
 
 def _keys_in_files(files: Mapping[str, bytes]) -> Iterator[bytes]:

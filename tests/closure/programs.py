@@ -185,6 +185,32 @@ class ReplaceLookUps:
 
 
 @dataclass(frozen=True)
+class Export:
+    """
+    Ask for an export, and have it made or not.
+    """
+
+    user: int
+    include: tuple[str, ...] = ("audio", "sealed")
+    is_made: bool = True
+
+    async def take(self, world: World) -> None:
+        if owner := _choose(_owners(world), self.user):
+            await world.export(owner, *self.include)
+            if self.is_made:
+                await world.gateway.do_due_jobs()
+
+
+@dataclass(frozen=True)
+class EndExport:
+    user: int
+
+    async def take(self, world: World) -> None:
+        if owner := _choose(_owners(world), self.user):
+            await world.end_export(owner)
+
+
+@dataclass(frozen=True)
 class DoJobs:
     async def take(self, world: World) -> None:
         await world.gateway.do_due_jobs()
@@ -256,6 +282,7 @@ _erases = st.builds(
         st.lists(_few, min_size=2, max_size=4).map(tuple),
     ),
 )
+_exports = st.builds(Export, _few, st.sampled_from([("audio",), ("audio", "sealed"), ()]), st.booleans())
 _grows_old = st.builds(GrowOld, st.sampled_from((200, 366)))
 _ends = st.one_of(_erases, _erases, _erases, st.builds(EraseAccount, _few), _grows_old)
 _deaths = st.one_of(
@@ -282,6 +309,11 @@ _phrases: st.SearchStrategy[tuple[Step, ...]] = st.one_of(
     st.tuples(st.builds(EraseAccount, _few), _deaths, st.just(ReplaceLookUps())),
     st.tuples(_deaths, st.builds(Leave, _few)),
     st.tuples(_deaths, st.just(DoJobs())),
+    st.tuples(_exports, _ends),
+    st.tuples(_deaths, _exports),
+    st.tuples(_exports, _deaths, _ends, st.just(DoJobs())),
+    st.tuples(_exports, _deaths, st.builds(EndExport, _few)),
+    st.tuples(_exports, st.just(CopyCatalog()), st.builds(EndExport, _few), st.just(PutOldCatalogBack())),
     st.tuples(
         st.one_of(
             st.just(DoJobs()),

@@ -143,6 +143,18 @@ async def test_what_was_said_is_nowhere_and_out_of_reach_once_erased(
             async with served.http.get(f"{address}/audio", headers=auth) as response:
                 assert content == await response.read()
 
+            async with served.http.post(
+                "/v1/exports", json={"include": ["audio", "sealed"]}, headers=auth
+            ) as response:
+                export = (await response.json())["id"]
+            await served.placed()
+            async with served.http.get(f"/v1/exports/{export}/archive", headers=auth) as response:
+                archive = await response.read()
+            for canary in (personal["name"], sound["sound"], edited["later note"]):
+                assert canary.encode() in archive
+            async with served.http.get(f"/v1/exports/{export}", headers=auth) as response:
+                assert [] == found_in(everything, (), await response.text())
+
             await check_nowhere(logs)
             # The same search does find what lies there in clear, and the attacker reads all of it.
             assert found_in({"id": recording}, files())

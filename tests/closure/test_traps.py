@@ -12,15 +12,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import func, select
 
 from gateway.base.errors import RefusesToServe
-from gateway.base.ids import SERVICE_SLOT, Epoch, KeySlot, LeafIndex
+from gateway.base.ids import SERVICE_SLOT, USER_LEAF, Epoch, KeySlot, LeafIndex
 from gateway.base.secret import Secret
+from gateway.catalog.exports import Export as ExportRow
+from gateway.catalog.recordings import RecordingRow
 from gateway.catalog.tables import uploads
 from gateway.crypto.ggm import GgmState
-from gateway.crypto.wrap import seal_record
+from gateway.crypto.wrap import open_record, seal_record
 from gateway.keyring import Acknowledgement, FileRootStore, Keyring, Receipt, ShredRequest, pages, rekeying
 from gateway.keyring.errors import RootMissing
 from gateway.keyring.file_roots import FileRootStore as Store
@@ -29,14 +32,19 @@ from gateway.keyring.pages import Page, Place, SealedNode, associated_data, fres
 from gateway.keyring.rounds import Rounds
 from gateway.keyring.rows import Rows, write_nodes
 from gateway.keyring.tree import Tree
+from gateway.services.export_contents import ExportContents
+from gateway.services.export_sealing import ExportKeys, Kept
+from gateway.services.exports import ExportService
 from tests.closure.programs import (
     AddUser,
     CopyCatalog,
     DieAt,
     DoJobs,
     Edit,
+    EndExport,
     Erase,
     EraseAccount,
+    Export,
     GrowOld,
     Leave,
     PutOldCatalogBack,
@@ -68,6 +76,18 @@ CUT_SHORT: tuple[Step, ...] = (
     DieAt("2-before-commit"),
     Erase((0,)),
     Erase((0,)),
+)
+EXPORTED: tuple[Step, ...] = (
+    AddUser(),
+    Upload(0, 700),
+    Upload(0, 20000),
+    Export(0),
+    CopyCatalog(),
+    Erase((0,)),
+    Export(0),
+    EndExport(0),
+    PutOldCatalogBack(),
+    DoJobs(),
 )
 RESTORED: tuple[Step, ...] = (
     AddUser(),
@@ -108,12 +128,60 @@ async def tell(world: World, story: Sequence[Step]) -> None:
 
 @pytest.mark.parametrize(
     "story",
-    [LIFE, CUT_SHORT, RESTORED, GROWN_OLD, FORGOTTEN],
-    ids=["life", "cut short", "restored", "grown old", "forgotten"],
+    [LIFE, CUT_SHORT, EXPORTED, RESTORED, GROWN_OLD, FORGOTTEN],
+    ids=["life", "cut short", "exported", "restored", "grown old", "forgotten"],
 )
 async def test_without_a_trap_every_promise_is_kept(world: World, story: Sequence[Step]) -> None:
     await tell(world, story)
     await world.check(exhaustive=True)
+
+
+async def test_an_export_that_seals_what_it_knows_of_a_recording_under_its_own_key_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The export lives on when the recording is erased.
+    """
+
+    def seal(self: ExportKeys, kept: Kept, recording: RecordingRow, recording_leaf: Secret) -> bytes:
+        return seal_record(self._key, msgspec.json.encode(kept), self._entry_data(recording))
+
+    def open_it(self: ExportKeys, sealed: bytes, recording: RecordingRow, recording_leaf: Secret) -> Kept:
+        return msgspec.json.decode(open_record(self._key, sealed, self._entry_data(recording)), type=Kept)
+
+    monkeypatch.setattr(ExportKeys, "seal_entry", seal)
+    monkeypatch.setattr(ExportKeys, "open_entry", open_it)
+    await tell(world, EXPORTED)
+    with pytest.raises(Reached, match="an export"):
+        await world.check()
+
+
+async def test_an_export_that_is_sealed_under_a_key_which_stays(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The account lives on when the export ends.
+    """
+
+    async def keys_of(self: ExportContents, export: ExportRow) -> ExportKeys:
+        return ExportKeys(export, await self._keyring.leaf(export.key_slot, USER_LEAF))
+
+    monkeypatch.setattr(ExportContents, "keys_of", keys_of)
+    await tell(world, EXPORTED)
+    with pytest.raises(Reached, match="an export"):
+        await world.check()
+
+
+async def test_an_export_that_is_not_shredded_when_it_ends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def note_only(self: ExportService, export_id: str) -> None:
+        world.receipted.add(export_id)
+
+    monkeypatch.setattr(ExportService, "shred", note_only)
+    await tell(world, EXPORTED)
+    with pytest.raises(Reached, match="an export"):
+        await world.check()
 
 
 async def test_a_pending_root_that_is_used_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,11 @@ point, opened again, and given an old catalog or an old key database.
 
 import asyncio
 import copy
+import io
+import json
 import shutil
 import uuid
+import zipfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +24,7 @@ import aiohttp
 from gateway.app import Gateway, open_gateway, start_serving
 from gateway.base.errors import RefusesToServe
 from gateway.base.ids import RecordingId, UserId
+from gateway.catalog.exports import ENDED, READY
 from gateway.catalog.jobs import list_jobs
 from gateway.catalog.uploads import get_upload
 from gateway.catalog.users import User
@@ -156,6 +160,7 @@ class World:
                 "server": {"port": 0, "shutdown_timeout_s": 1},
                 "keyring": {"index_block": 2},
                 "spool": {"min_free_bytes": 0},
+                "exports": {"at_once": 100, "per_day": 1000},
                 # Years pass between two steps, in which nobody comes by with a token.
                 "retention": {"recordings_days": KEPT_DAYS, "erase_unused_accounts": False},
                 **(sections or {}),
@@ -522,6 +527,21 @@ class World:
         for call in self._calls_of(owner):
             call.state = "erased"
 
+    async def export(self, owner: Owner, *include: str) -> None:
+        """
+        Ask for an export, which a job makes.
+        """
+        await self.context.exports.ask(await self.user(owner.id), include)
+
+    async def end_export(self, owner: Owner) -> None:
+        """
+        End the latest export of a user.
+        """
+        user = await self.user(owner.id)
+        offered = [export for export in await self.context.exports.list_of(user) if export.state != ENDED]
+        if offered:
+            await self.context.exports.end(user, offered[0].id)
+
     def _calls_of(self, owner: Owner) -> list[Call]:
         return [call for call in self.promises.calls.values() if call.owner == owner.id]
 
@@ -562,6 +582,7 @@ class World:
                 ("audio", loot.audio),
                 ("details", loot.details),
                 ("personal", loot.personal),
+                ("an export", {of: found for of, found in loot.exported.items() if _in_clear(found)}),
             )
             if subject in opened
         ]
@@ -630,8 +651,12 @@ class World:
         self.witness.plan_no_death()
         await self._sweep()
         await self.gateway.do_due_jobs()
+        offered = await self._check_exports()
         await self.store.tell_all(self.attacker)
         loot = self.attack(exhaustive=exhaustive)
+        for subject in offered:
+            if not _in_clear(loot.exported[subject]):
+                raise Broken(f"the attacker does not read {subject} in an export that is offered")
         self._check_nothing_was_missed()
         for fault in self.faults:
             raise fault
@@ -712,6 +737,58 @@ class World:
             raise Broken(f"the attacker does not read the name of {owner.name}, who was not erased")
         self._check_purged([call for call in self._calls_of(owner) if str(call.id) in self.receipted])
 
+    async def _check_exports(self) -> set[uuid.UUID]:
+        """
+        Make sure that every archive which is offered opens, and has what its user has, and nothing that is erased.
+
+        Return the exports, and the recordings in them.
+        """
+        exports = self.context.exports
+        offered: set[uuid.UUID] = set()
+        for owner in self.promises.owners.values():
+            if owner.state != "active":
+                continue
+            user = await self.user(owner.id)
+            await exports.sweep()
+            await self.gateway.do_due_jobs()
+            for one in await exports.list_of(user):
+                # Whoever looks has it made anew, if something in it was erased.
+                await exports.get(user, one.id)
+                await exports.sweep()
+                await self.gateway.do_due_jobs()
+                export = (await exports.get(user, one.id)).export
+                if export.state == ENDED:
+                    continue
+                if export.state != READY:
+                    raise Broken(f"export {export.id} is {export.state} with nothing left to do")
+                async with exports.downloading(export) as download:
+                    content = b"".join(
+                        [part async for part in exports.read(download, start=0, length=export.size)]
+                    )
+                archive = zipfile.ZipFile(io.BytesIO(content))
+                if archive.testzip() is not None:
+                    raise Broken(f"the archive of {export.id} is damaged")
+                entries = json.loads(archive.read("recordings-0001.json"))
+                self._check_archive(owner, entries, archive, has_audio="audio" in export.include)
+                offered |= {uuid.UUID(export.id)}
+                offered |= {uuid.UUID(entry["id"]) for entry in entries if entry["details"]}
+        return offered
+
+    def _check_archive(
+        self, owner: Owner, entries: list[dict[str, Any]], archive: zipfile.ZipFile, *, has_audio: bool
+    ) -> None:
+        by_id = {entry["id"]: entry for entry in entries}
+        for call in self._calls_of(owner):
+            entry = by_id.get(str(call.id))
+            if entry is None:
+                continue
+            if str(call.id) in self.receipted and (entry["file"] or entry["details"]):
+                raise Reached(f"{call.id} is erased, and in an export")
+            if call.state != "live":
+                continue
+            if entry["details"] is None or (has_audio and archive.read(entry["file"]) != call.content):
+                raise Lost(f"{call.id} is not in the export that it was live for")
+
     async def _is_unfinished(self, call: Call) -> bool:
         async with self.context.catalog.read() as connection:
             upload = await get_upload(connection, call.id)
@@ -726,3 +803,10 @@ class World:
             for path in (self.data_dir / folder).rglob("*"):
                 if path.is_file() and path.read_bytes()[8:24] in gone:
                     raise Broken(f"{path} is still there")
+
+
+def _in_clear(opened: list[bytes]) -> bool:
+    """
+    Tell whether it is more than another sealed record.
+    """
+    return any(content[:1] in b"{[" and content[-1:] in b"}]" for content in opened if content)

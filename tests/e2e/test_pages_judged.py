@@ -170,6 +170,18 @@ async def sign_in_anew(page: Page, served: Served) -> None:
     await press(page, "Sign in")
 
 
+async def test_taking_everything_away(window: Watched, served: Served) -> None:
+    page = await sign_in(window, served)
+    await page.goto("/account/export")
+    await window.judge("asking for an export")
+    await press(page, "Make a copy")
+    await window.judge("an export that is prepared")
+    await served.placed()
+    await page.goto("/account/export")
+    await expect(page.get_by_role("link", name="Download")).to_be_visible()
+    await window.judge("an export that is ready")
+
+
 async def test_storage(window: Watched, served: Served) -> None:
     page = await sign_in(window, served)
     await page.goto("/storage")

@@ -61,6 +61,8 @@ PAGES = {
     "/account/devices/{id}/end",
     "/account/devices/end-others",
     "/account/delete",
+    "/account/export",
+    "/account/export/{id}/delete",
     "/account/stay",
     "/farewell/{id}",
 }

@@ -1,0 +1,167 @@
+"""
+``/v1/exports`` on the wire.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from gateway.catalog.exports import PREPARING
+from gateway.crypto.chunked import Buffer
+from gateway.http.authentication import authenticated
+from gateway.http.context import context_of, path_id
+from gateway.http.documents import decode_json_body, json_response
+from gateway.http.export_shapes import ExportList, ExportRequest, archive_address, export_document
+from gateway.http.outlets import SocketOutlet
+from gateway.http.problems import problem
+from gateway.http.ranges import ByteRange, Unsatisfiable, names_etag, parse_range
+from gateway.services.errors import ExportChanged, Gone, InvalidField, Unreadable
+from gateway.services.exports import Download, ExportView
+from gateway.services.sending import LONG
+
+log = structlog.get_logger()
+
+_LOOK_AGAIN_S: Final = "2"
+_NUMBER: Final = re.compile(r"[0-9]{1,9}")
+
+
+async def ask_for_export(request: web.Request) -> web.Response:
+    """
+    Begin an export.
+    """
+    user = await authenticated(request)
+    wanted = await decode_json_body(request, ExportRequest) if request.body_exists else ExportRequest()
+    view = await context_of(request).exports.ask(user, wanted.include)
+    response = _told(view, status=202)
+    response.headers["Location"] = f"/v1/exports/{view.export.id}"
+    return response
+
+
+async def list_exports(request: web.Request) -> web.Response:
+    """
+    List the user's exports.
+    """
+    user = await authenticated(request)
+    exports = await context_of(request).exports.list_of(user)
+    return json_response(ExportList(exports=[export_document(export) for export in exports]))
+
+
+async def get_export(request: web.Request) -> web.Response:
+    """
+    Tell how far an export has come.
+    """
+    user = await authenticated(request)
+    return _told(await context_of(request).exports.get(user, str(path_id(request, "export"))))
+
+
+async def end_export(request: web.Request) -> web.Response:
+    """
+    End an export and destroy its key.
+    """
+    user = await authenticated(request)
+    export = await context_of(request).exports.end(user, str(path_id(request, "export")))
+    return json_response(export_document(export), status=200 if export.shredded_at is not None else 202)
+
+
+async def get_archive(request: web.Request) -> web.StreamResponse:
+    """
+    Give the archive, whole or a range of it; HEAD tells its size.
+    """
+    user = await authenticated(request)
+    exports = context_of(request).exports
+    revision = _revision(request)
+    export = await exports.archive(
+        user, str(path_id(request, "export")), revision=revision, is_fresh=_is_fresh(request)
+    )
+    etag = f'"{export.id}.{export.revision}"'
+    headers = {
+        "Accept-Ranges": "bytes",
+        "ETag": etag,
+        "Cache-Control": "no-store",
+        "Content-Location": archive_address(export),
+        "Content-Type": "application/zip",
+        "Content-Disposition": f'attachment; filename="recordings-{export.id[:8]}.zip"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    if names_etag(request.headers.get("If-None-Match"), etag):
+        return web.Response(status=304, headers={"ETag": etag, "Cache-Control": "no-store"})
+    condition = request.headers.get("If-Range")
+    # Bytes of two revisions must never be joined: whoever names neither gets a range only where there was but one.
+    is_sure = revision is not None or export.revision == 1 if condition is None else condition.strip() == etag
+    wanted: ByteRange | None = None
+    if request.method == "GET" and is_sure:
+        try:
+            wanted = parse_range(request.headers.get("Range"), export.size)
+        except Unsatisfiable:
+            return problem(
+                416,
+                "range-not-satisfiable",
+                "Range not satisfiable",
+                f"the archive has {export.size} bytes",
+                headers={"Content-Range": f"bytes */{export.size}", "Accept-Ranges": "bytes"},
+            )
+    response = web.StreamResponse(status=200 if wanted is None else 206, headers=headers)
+    part = ByteRange(0, export.size, export.size) if wanted is None else wanted
+    response.content_length = part.length
+    if wanted is not None:
+        response.headers["Content-Range"] = wanted.content_range
+    if request.method == "HEAD":
+        await response.prepare(request)
+        return response
+    async with exports.downloading(export) as download:
+        return await _stream(request, response, download, part)
+
+
+async def _stream(
+    request: web.Request, response: web.StreamResponse, download: Download, part: ByteRange
+) -> web.StreamResponse:
+    outlet = SocketOutlet.of(request) if part.length >= LONG else None
+    pieces = context_of(request).exports.read(download, start=part.start, length=part.length, outlet=outlet)
+    try:
+        # The first bytes come before the status line, so that an archive that changed still gets its 410.
+        first = await anext(pieces, b"")
+        await response.prepare(request)
+        try:
+            await response.write(first)
+            async for piece in pieces:
+                await response.write(piece)
+            await response.write_eof()
+        except (ExportChanged, Gone, Unreadable) as error:
+            log.warning("export.cut", export=download.export.id, reason=str(error))
+            raise ConnectionAbortedError from error
+    finally:
+        await _close(pieces)
+        if outlet is not None:
+            outlet.close()
+    return response
+
+
+async def _close(pieces: AsyncIterator[Buffer]) -> None:
+    await pieces.aclose()  # type: ignore[attr-defined]
+
+
+def _told(view: ExportView, *, status: int = 200) -> web.Response:
+    response = json_response(export_document(view.export, view), status=status)
+    if view.export.state == PREPARING:
+        response.headers["Retry-After"] = _LOOK_AGAIN_S
+    return response
+
+
+def _revision(request: web.Request) -> int | None:
+    told = request.query.get("revision")
+    if told is None:
+        return None
+    if not _NUMBER.fullmatch(told):
+        raise InvalidField("revision", "is not a number that an export's `archive` has")
+    return int(told)
+
+
+def _is_fresh(request: web.Request) -> bool:
+    """
+    Tell whether a download begins with this request.
+    """
+    told = request.headers.get("Range", "").replace(" ", "").lower()
+    return not told or told.startswith("bytes=0-")
