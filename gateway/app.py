@@ -35,6 +35,7 @@ from gateway.http.routes import add_routes
 from gateway.keyring import FileRootStore, Keyring
 from gateway.services.accounts import AccountService
 from gateway.services.announcing import ANNOUNCE
+from gateway.services.audit import AuditLog
 from gateway.services.checking import CheckService
 from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
@@ -63,6 +64,7 @@ from gateway.services.work import Courtesy, WorkBell
 from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.web.pages import add_pages
+from gateway.workers.audit_signer import AuditSigner
 from gateway.workers.jobs import Handler, JobDesk, JobWorker, copy_handlers, job_handlers
 from gateway.workers.scrubber import Scrubber
 from gateway.workers.supervisor import Supervisor
@@ -95,6 +97,7 @@ class Gateway:
     holds: HoldService
     retention: RetentionService
     unused: UnusedAccounts
+    audit: AuditLog
     bell: WorkBell
     links: Links
     telling: Telling
@@ -186,8 +189,9 @@ async def open_gateway(
             catalog, keyring, spool, places, putter, purging, clock, bell, default_route=default_route
         )
         checks = CheckService(catalog, keyring, places, copies, clock, bell)
-        holds = HoldService(catalog, keyring, clock)
-        erasure = ErasureService(catalog, keyring, purging, places, reads, holds, clock, bell)
+        audit = AuditLog(catalog, keyring, clock)
+        holds = HoldService(catalog, keyring, audit, clock)
+        erasure = ErasureService(catalog, keyring, purging, places, reads, holds, audit, clock, bell)
         stack.push_async_callback(erasure.close)
         accounts = AccountService(catalog, keyring, clock)
         telling = open_telling(settings, stack, catalog, keyring, accounts, metrics, clock)
@@ -202,6 +206,7 @@ async def open_gateway(
         retention = RetentionService(
             catalog,
             erasure.ranges,
+            audit,
             clock,
             bell,
             settings.retention,
@@ -308,6 +313,9 @@ async def open_gateway(
                     "retention": RetentionSweeper(
                         retention, interval_s=settings.uploads.sweep_interval_s
                     ).run,
+                    "audit": AuditSigner(
+                        audit, interval_s=settings.audit.sign_interval_s, on_flaws=metrics.audit_flaws.inc
+                    ).run,
                     "links": links.health.run,
                     "scrub": Scrubber(checks, clock, settings.scrub).run,
                     **{
@@ -341,6 +349,7 @@ async def open_gateway(
             holds=holds,
             retention=retention,
             unused=unused,
+            audit=audit,
             bell=bell,
             links=links,
             telling=telling,

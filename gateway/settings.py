@@ -374,6 +374,15 @@ class Retention(Section, frozen=True):
     """With more accounts due than this they wait for an operator; 0 is no limit."""
 
 
+class Audit(Section, frozen=True):
+    """
+    The record of what operators did.
+    """
+
+    sign_interval_s: Positive = 60
+    """How often it is signed how far it has come, if there is anything new."""
+
+
 class Plugins(Section, frozen=True):
     """
     Backend plugins.
@@ -427,6 +436,7 @@ class Settings(Section, frozen=True):
     mail: Mail = Mail()
     notices: Notices = Notices()
     retention: Retention = Retention()
+    audit: Audit = Audit()
     plugins: Plugins = Plugins()
     log: Log = Log()
     hardening: Hardening = Hardening()

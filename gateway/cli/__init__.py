@@ -11,6 +11,7 @@ import click
 
 from gateway import __version__
 from gateway.base.errors import GatewayError
+from gateway.cli.audit import audit
 from gateway.cli.delete import delete
 from gateway.cli.demo import demo
 from gateway.cli.download import download
@@ -58,6 +59,7 @@ for command in (
     retention,
     notice,
     policy,
+    audit,
     scrub,
     plugin,
 ):

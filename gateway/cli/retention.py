@@ -116,7 +116,7 @@ async def _approve(settings: Settings, due: int, stored_before: int) -> None:
     # What it logs is the record of who did what; it belongs on stderr.
     configure_logs(settings.log)
     async with open_console(settings) as console:
-        await console.retention.approve(due=due, stored_before=stored_before)
+        await console.retention.approve(by=console.actor, due=due, stored_before=stored_before)
 
 
 @retention.command("approve-accounts")

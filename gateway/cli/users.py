@@ -39,56 +39,72 @@ async def _add(settings: Settings, name: str, phone: str | None, email: str | No
     from gateway.console import open_console
 
     async with open_console(settings) as console:
-        return await console.accounts.add_user(name=name, phone=phone, email=email)
+        user_id = await console.accounts.add_user(name=name, phone=phone, email=email)
+        await console.audit.note(console.actor, "user.added", user=await console.accounts.get_user(user_id))
+        return user_id
 
 
 @user.command("list")
 @installation_options
+@click.option(
+    "--why",
+    help="Show names, numbers and addresses, too. This is your reason to look; each user can read it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def list_users(config: Path | None, data_dir: Path | None, as_json: bool) -> None:
+def list_users(config: Path | None, data_dir: Path | None, why: str | None, as_json: bool) -> None:
     """
-    Show all users.
+    Show all users: their ids, and how much they have.
     """
-    rows = run(_list(load_settings(config, data_dir)))
+    rows = run(_list(load_settings(config, data_dir), why))
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     from gateway.cli.tables import print_table
 
+    titles = ("id", "state", "recordings", *(("name", "phone", "email") if why is not None else ()))
     print_table(
-        ("id", "name", "phone", "email", "state", "recordings"),
-        [
-            (row["id"], row["name"], row["phone"], row["email"], row["state"], row["recordings"])
-            for row in rows
-        ],
+        titles,
+        [[row[title] for title in titles] for row in rows],
         empty="There are no users yet: gateway user add --name NAME makes one.",
     )
 
 
-async def _list(settings: Settings) -> list[dict[str, Any]]:
+async def _list(settings: Settings, why: str | None) -> list[dict[str, Any]]:
     from gateway.console import open_console
     from gateway.http.shapes import format_time
 
     async with open_console(settings) as console:
-        return [
-            {
-                "id": account.id,
-                "state": account.state,
-                "created_at": format_time(account.created_at),
-                "recordings": account.recordings,
-                "name": account.personal.name if account.personal else None,
-                "phone": account.personal.phone if account.personal else None,
-                "email": account.personal.email if account.personal else None,
+        counted = [pair async for pair in console.accounts.counted_users()]
+        if why is not None:
+            active = [user for user, _ in counted if user.is_active]
+            await console.audit.note_looks(console.actor, "user.looked-at", active, why)
+        rows = []
+        for user, recordings in counted:
+            row = {
+                "id": user.id,
+                "state": user.state,
+                "created_at": format_time(user.created_at),
+                "recordings": recordings,
             }
-            async for account in console.accounts.list_users()
-        ]
+            if why is not None:
+                personal = await console.accounts.personal_of(user)
+                for field in ("name", "phone", "email"):
+                    row[field] = None if personal is None else getattr(personal, field)
+            rows.append(row)
+    return rows
 
 
 @user.command("erase")
 @installation_options
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option(
+    "--basis",
+    type=click.Choice(["asked-by-user", "legal-order", "abuse", "not-told"]),
+    default="not-told",
+    help="Why, for the audit log.",
+)
 @click.argument("user_id", metavar="USER")
-def erase(config: Path | None, data_dir: Path | None, yes: bool, user_id: str) -> None:
+def erase(config: Path | None, data_dir: Path | None, yes: bool, basis: Any, user_id: str) -> None:
     """
     Erase a user: shred everything he had, for good. Prints the receipt.
     """
@@ -99,17 +115,17 @@ def erase(config: Path | None, data_dir: Path | None, yes: bool, user_id: str) -
             abort=True,
             err=True,
         )
-    click.echo(json.dumps(run(_erase(settings, user_id)), indent=2))
+    click.echo(json.dumps(run(_erase(settings, user_id, basis)), indent=2))
 
 
-async def _erase(settings: Settings, user_id: str) -> Any:
+async def _erase(settings: Settings, user_id: str, basis: Any) -> Any:
     import msgspec
 
     from gateway.console import open_console
     from gateway.http.shapes import erasure_document
 
     async with open_console(settings) as console:
-        salt = await console.erasure.bury_account(UserId(user_id))
+        salt = await console.erasure.bury_account(UserId(user_id), by=console.actor, basis=basis)
         say("Revoked: nothing of this user is served any more. Shredding.")
         if console.is_alone:
             await console.erasure.shred_account(UserId(user_id), salt=salt)

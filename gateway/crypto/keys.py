@@ -27,6 +27,8 @@ Purpose = Literal[
     "hold",
     "notice",
     "unsubscribe",
+    "audit",
+    "audit-mac",
 ]
 """What a sub-key is for; each purpose has one use and one format, listed in FORMAT §5.4."""
 

@@ -61,6 +61,11 @@ class Metrics:
         self.mails = Counter(
             "gateway_mails", "Tries to send a notice by e-mail", ("outcome",), registry=self.registry
         )
+        self.audit_flaws = Counter(
+            "gateway_audit_flaws",
+            "Entries of the audit log that were found changed or missing",
+            registry=self.registry,
+        )
         self.jobs = Gauge(
             "gateway_jobs", "Durable jobs by kind and state", ("kind", "state"), registry=self.registry
         )

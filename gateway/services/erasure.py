@@ -9,7 +9,7 @@ Blobs are deleted last: what makes a recording unreadable is the end of its key.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -17,6 +17,7 @@ from gateway.base.batches import Batches
 from gateway.base.clock import Clock
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
 from gateway.catalog import holds, markers, recordings, uploads, users
+from gateway.catalog.audit import forget_reasons_about
 from gateway.catalog.expiries import Expiry, bury_expired
 from gateway.catalog.holds import Hold
 from gateway.catalog.jobs import enqueue_job, enqueue_jobs
@@ -29,16 +30,21 @@ from gateway.catalog.routes import delete_route
 from gateway.catalog.unused import used_since
 from gateway.database import Connection, Database, DatabaseUnavailable
 from gateway.keyring import Keyring, Receipt, ShreddedEntry, ShredRequest, subject_hash
+from gateway.services.audit import AuditLog
 from gateway.services.errors import NotFound
 from gateway.services.holds import HoldService
 from gateway.services.places import HOME, Places
 from gateway.services.playback import LiveReads
 from gateway.services.purging import PurgeService
 from gateway.services.ranges import RangeErasure
+from gateway.services.roles import Actor
 from gateway.services.shredding import Shredding, request_of
 from gateway.services.work import WorkBell
 
 log = structlog.get_logger()
+
+Basis = Literal["asked-by-user", "legal-order", "abuse", "not-told"]
+"""Why an operator erases an account, as a word: it says nothing about a person, and stays."""
 
 _FOLLOWED: Final = "shredding-log"
 _LOG_BATCH: Final = 500
@@ -82,10 +88,12 @@ class ErasureService:
         places: Places,
         reads: LiveReads,
         holds: HoldService,
+        audit: AuditLog,
         clock: Clock,
         bell: WorkBell,
     ) -> None:
         self._holds = holds
+        self._audit = audit
         self._catalog = catalog_db
         self._keyring = keyring
         self._purging = purging
@@ -272,11 +280,19 @@ class ErasureService:
             )
         await self._purging.remove_blobs(upload_id)
 
-    async def bury_account(self, user_id: UserId, *, unless_used_after: int | None = None) -> bytes:
+    async def bury_account(
+        self,
+        user_id: UserId,
+        *,
+        by: Actor | None = None,
+        basis: Basis = "not-told",
+        unless_used_after: int | None = None,
+    ) -> bytes:
         """
         Revoke everything a user had, and leave the rest to a job; return the salt of his receipt.
 
         Args:
+            by: the operator who does it, for the audit log, with his *basis*; None: the user, or the gateway by itself.
             unless_used_after: a day, Unix ms; one who was here later keeps what he has.
 
         Raises:
@@ -287,6 +303,10 @@ class ErasureService:
             user = await users.get_user(connection, user_id)
         salt = None if user is None else await self._shredding.salt(user.key_slot, user_id)
         now = self._clock.now_ms()
+        entry = None
+        if by is not None:
+            # Without a reason in words: that would be sealed under the keys that go.
+            entry = await self._audit.draft(by, "user.erased", user=user, facts={"basis": basis})
         async with self._catalog.write() as connection:
             if user is None or salt is None or not await users.lock_active_user(connection, user_id):
                 raise NotFound(f"there is no user {user_id}")
@@ -300,6 +320,8 @@ class ErasureService:
                 raise await self._holds.refusal(first, user.key_slot)
             await users.erase_user(connection, user_id, at=now)
             await _bury_all_of(connection, user_id, at=now)
+            if entry is not None:
+                await self._audit.append(connection, entry)
         self._reads.end_all_of_user(user_id)
         self._bell.ring()
         return salt
@@ -452,6 +474,7 @@ async def _bury_all_of(connection: Connection, user_id: UserId, *, at: int) -> N
         await uploads.end_upload(connection, upload_id, "terminated", expires_at=at)
         await enqueue_job(connection, "discard", str(upload_id))
     await holds.delete_holds_of(connection, user_id)
+    await forget_reasons_about(connection, user_id)
     await delete_route(connection, user_id)
     await forget_told(connection, user_id)
     await stop_moves_of(connection, user_id, at=at)
