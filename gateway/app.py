@@ -15,7 +15,7 @@ import structlog
 from aiohttp import web
 
 from gateway.api.backend import Backend, BackendContext
-from gateway.assembly import Links, Telling, open_links, open_people, open_telling
+from gateway.assembly import Links, Telling, open_links, open_operating, open_people, open_telling
 from gateway.backends.hosted import hosted
 from gateway.backends.loader import PluginSet, load_plugins
 from gateway.backends.measured import Meters
@@ -248,12 +248,26 @@ async def open_gateway(
         stack.push_async_callback(whole_uploads.close)
 
         moves = MoveService(catalog, copies, purging, clock, bell, end_link=links.linking.end)
+        people = await open_people(settings, stack, catalog, keyring, plugins, accounts, clock)
         context = Context(
             settings=settings,
             catalog=catalog,
             keyring=keyring,
             accounts=accounts,
-            people=await open_people(settings, stack, catalog, keyring, plugins, accounts, clock),
+            people=people,
+            operating=await open_operating(
+                settings,
+                stack,
+                catalog,
+                keyring,
+                accounts,
+                people,
+                audit,
+                holds,
+                retention,
+                clock,
+                bell,
+            ),
             uploads=uploads,
             whole_uploads=whole_uploads,
             recordings=RecordingService(catalog, views, keyring, clock, settings.recordings),

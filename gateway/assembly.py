@@ -20,7 +20,7 @@ from gateway.base.secret import Secret
 from gateway.catalog.jobs import enqueue_job, wake_jobs_of_place
 from gateway.catalog.placements import blobs_at
 from gateway.database import Database
-from gateway.http.context import People
+from gateway.http.context import Operating, People
 from gateway.http.metrics import Metrics
 from gateway.keyring import Keyring
 from gateway.mail.errors import BadAddress
@@ -28,10 +28,13 @@ from gateway.mail.messages import Sender, mail_address
 from gateway.mail.server import MailServer
 from gateway.services.accounts import AccountService
 from gateway.services.announcing import Announcing
+from gateway.services.audit import AuditLog
+from gateway.services.audit_check import AuditCheck
 from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
 from gateway.services.devices import DeviceService
 from gateway.services.expiry_notices import ExpiryNotices
+from gateway.services.holds import HoldService
 from gateway.services.identities import IdentityService
 from gateway.services.link_connections import Connector, provider_session
 from gateway.services.link_health import LinkHealth
@@ -50,7 +53,10 @@ from gateway.services.mailing import Mailing
 from gateway.services.notices import Notices
 from gateway.services.oauth import TokenEndpoint
 from gateway.services.openid import OpenIdClient
+from gateway.services.operator_desk import OperatorDesk
+from gateway.services.operator_sign_in import OperatorSignIn
 from gateway.services.policies import PolicyService
+from gateway.services.retention import RetentionService
 from gateway.services.sign_in_attempts import Attempts
 from gateway.services.sign_in_limits import SignInLimits
 from gateway.services.ways import Ways
@@ -274,3 +280,42 @@ def _sender_address(setting: str, value: str) -> str:
     if not address.isascii() or not address:
         raise ConfigurationError(f"setting mail.{setting}: is no e-mail address")
     return address
+
+
+async def open_operating(
+    settings: Settings,
+    stack: AsyncExitStack,
+    catalog: Database,
+    keyring: Keyring,
+    accounts: AccountService,
+    people: People,
+    audit: AuditLog,
+    holds: HoldService,
+    retention: RetentionService,
+    clock: Clock,
+    bell: WorkBell,
+) -> Operating:
+    """
+    Build what operators work with.
+
+    Raises:
+        ConfigurationError: the section [operators] is wrong.
+    """
+    http = await stack.enter_async_context(provider_session())
+    return Operating(
+        sign_in=OperatorSignIn(
+            catalog,
+            keyring,
+            audit,
+            OpenIdClient(http, clock, timeout_s=settings.links.token_timeout_s),
+            LookUps(catalog, keyring),
+            clock,
+            settings.operators,
+            is_production=settings.server.production,
+        ),
+        desk=OperatorDesk(catalog, accounts, people.identities, people.devices, holds, audit, clock, bell),
+        audit=audit,
+        audit_check=AuditCheck(catalog, keyring, audit),
+        holds=holds,
+        retention=retention,
+    )

@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.base.errors import ConfigurationError
 from gateway.base.toml import merge_tables, merge_variable, read_tables
+from gateway.operator_settings import Audit, Operators
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
 
@@ -374,15 +375,6 @@ class Retention(Section, frozen=True):
     """With more accounts due than this they wait for an operator; 0 is no limit."""
 
 
-class Audit(Section, frozen=True):
-    """
-    The record of what operators did.
-    """
-
-    sign_interval_s: Positive = 60
-    """How often it is signed how far it has come, if there is anything new."""
-
-
 class Plugins(Section, frozen=True):
     """
     Backend plugins.
@@ -436,6 +428,7 @@ class Settings(Section, frozen=True):
     mail: Mail = Mail()
     notices: Notices = Notices()
     retention: Retention = Retention()
+    operators: Operators = Operators()
     audit: Audit = Audit()
     plugins: Plugins = Plugins()
     log: Log = Log()

@@ -10,7 +10,8 @@ from sqlalchemy import Row, select, update
 
 from gateway.base.ids import UserId
 from gateway.catalog.markers import move_marker
-from gateway.catalog.tables import audit_entries, markers, users
+from gateway.catalog.operator_tables import audit_entries
+from gateway.catalog.tables import markers, users
 from gateway.database import Connection, insert_or_ignore
 
 _LENGTH: Final = "audit-log"

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
     UniqueConstraint,
@@ -22,7 +21,10 @@ from sqlalchemy import (
     text,
 )
 
-metadata = MetaData()
+from gateway.catalog import operator_tables
+from gateway.catalog.schema import metadata
+
+__all__ = ["metadata", "operator_tables"]
 
 users = Table(
     "users",
@@ -306,28 +308,6 @@ unused_accounts = Table(
     Column("told_at", BigInteger, nullable=False),
 )
 """Accounts that end for not being used, unless they are."""
-
-audit_entries = Table(
-    "audit_entries",
-    metadata,
-    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    Column("id", Text, nullable=False, unique=True),
-    Column("at", BigInteger, nullable=False),
-    Column("actor", Text, nullable=False),  # operator:ID, or console:UNIX USER
-    Column("role", Text, nullable=False),
-    Column("action", Text, nullable=False),
-    Column("user_id", Text),  # whom it is about; no foreign key: what was done stays said
-    Column("subject", Text),  # the id of a hold, a job, ...
-    Column(
-        "facts", Text, nullable=False
-    ),  # JSON: words, numbers and ids, nothing that says something about a person
-    Column("sealed", LargeBinary),  # the reason, under the user's own leaf
-    Column("sealed_hash", LargeBinary),  # of that, which stays when the reason is gone
-    Column("entry_hash", LargeBinary, nullable=False),  # of all the above but sealed, and of the entry before
-    Column("mac", LargeBinary, nullable=False),  # of that hash, under a key of the service
-    Index("audit_entries_by_user", "user_id", "sequence"),
-)
-"""What operators did, in a chain: FORMAT 8."""
 
 placements = Table(
     "placements",

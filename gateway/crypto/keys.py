@@ -29,6 +29,7 @@ Purpose = Literal[
     "unsubscribe",
     "audit",
     "audit-mac",
+    "operators",
 ]
 """What a sub-key is for; each purpose has one use and one format, listed in FORMAT §5.4."""
 

@@ -70,6 +70,19 @@ class Metrics:
             "gateway_jobs", "Durable jobs by kind and state", ("kind", "state"), registry=self.registry
         )
 
+    def backend_outcomes(self) -> dict[str, dict[str, int]]:
+        """
+        Return how the calls of each kind of backend ended since the process started: an outcome, and how often.
+        """
+        found: dict[str, dict[str, int]] = {}
+        for metric in self.backend_calls.collect():
+            for sample in metric.samples:
+                if sample.name.endswith("_total"):
+                    outcomes = found.setdefault(sample.labels["kind"], {})
+                    outcome = sample.labels["outcome"]
+                    outcomes[outcome] = outcomes.get(outcome, 0) + int(sample.value)
+        return found
+
     def render(self) -> bytes:
         """
         Return everything as text.

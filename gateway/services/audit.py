@@ -221,6 +221,16 @@ class AuditLog:
             found = await catalog.latest_entries(connection, before=before, limit=limit, user_id=user.id)
         return [View(entry, await self._reason(entry, user.key_slot)) for entry in found]
 
+    async def shown_to(self, user: User, *, before: int | None, limit: int) -> tuple[list[View], int | None]:
+        """
+        Return what *user* is told of it, newest first, and what to ask with for those before; None after the last.
+
+        A hold that he is not told of is left out.
+        """
+        views = await self.about(user, before=before, limit=limit)
+        onward = views[-1].entry.sequence if len(views) == limit else None
+        return [view for view in views if view.facts.get("tells_user") != "no"], onward
+
     async def sign_head(self) -> Signed:
         """
         Sign how far the log has come, and look through what is new since the last time.

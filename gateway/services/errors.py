@@ -15,6 +15,7 @@ What a request can be refused for.
        ├─ IdentityTaken         it is another account's
        ├─ LastIdentity          without it nobody could sign in any more
        ├─ NotInvited            there is no account, and none is made
+       ├─ NoRole                somebody who may not do this here
        ├─ ForeignForm           a form that is not from a page of this browser's
        ├─ InvalidField          a value is malformed; .field names it
        ├─ OffsetMismatch        the append starts elsewhere than the upload ends; .offset is where it ends
@@ -233,6 +234,10 @@ class LastIdentity(Refused):
 
 class NotInvited(Refused):
     code = "not-invited"
+
+
+class NoRole(Refused):
+    code = "no-role"
 
 
 class ForeignForm(Refused):

@@ -141,7 +141,13 @@ class HoldService:
         async with self._catalog.read() as connection:
             hold = await catalog.get_hold(connection, hold_id)
             user = None if hold is None else await users.get_user(connection, hold.user_id)
-        entry = await self._audit.draft(by, "hold.lifted", user=user, subject=hold_id)
+        entry = await self._audit.draft(
+            by,
+            "hold.lifted",
+            user=user,
+            subject=hold_id,
+            facts={"tells_user": "yes" if hold is not None and hold.tells_user else "no"},
+        )
         async with self._catalog.write() as connection:
             if not await catalog.lift_hold(connection, hold_id, at=self._clock.now_ms()):
                 raise NotFound(f"there is no hold {hold_id}, or it was lifted before")
@@ -168,7 +174,7 @@ class HoldService:
             found = await catalog.list_holds(connection)
             held = {hold.user_id: await users.get_user(connection, hold.user_id) for hold in found}
         people = {user_id: user for user_id, user in held.items() if user is not None and user.is_active}
-        await self._audit.note_looks(by, "holds.looked-at", list(people.values()), reason)
+        await self._audit.note_looks(by, "user.looked-at", list(people.values()), reason)
         now = self._clock.now_ms()
         return [
             HoldView(hold, hold.is_active(now), await self._open(hold, people[hold.user_id].key_slot))

@@ -22,6 +22,11 @@ from gateway.http.routes import DESCRIPTION, Description
 from gateway.services.errors import NotFound
 from gateway.web.account_pages import AccountPages
 from gateway.web.notice_pages import NoticePages
+from gateway.web.operator_audit_pages import OperatorAuditPages
+from gateway.web.operator_gate import Gate
+from gateway.web.operator_pages import OperatorPages
+from gateway.web.operator_sign_in_pages import OperatorSignInPages
+from gateway.web.operator_user_pages import OperatorUserPages
 from gateway.web.policy_pages import PolicyPages
 from gateway.web.recording_pages import RecordingPages
 from gateway.web.reference import read_document
@@ -52,6 +57,9 @@ def add_pages(app: web.Application) -> None:
     AccountPages(renderer).add_to(app)
     NoticePages(renderer).add_to(app)
     PolicyPages(renderer).add_to(app)
+    gate = Gate(renderer)
+    for operators in (OperatorSignInPages, OperatorPages, OperatorUserPages, OperatorAuditPages):
+        operators(gate).add_to(app)
     app.middlewares.append(_create_refusals(pages))
 
 

@@ -61,6 +61,23 @@ PAGES = {
     "/account/devices/{id}/end",
     "/account/devices/end-others",
     "/account/delete",
+    "/operator",
+    "/operator/sign-in",
+    "/operator/sign-out",
+    "/operator/callback",
+    "/operator/jobs",
+    "/operator/jobs/retry",
+    "/operator/retention",
+    "/operator/retention/approve",
+    "/operator/users",
+    "/operator/users/{id}",
+    "/operator/users/{id}/look",
+    "/operator/users/{id}/erase",
+    "/operator/holds",
+    "/operator/holds/{id}/lift",
+    "/operator/audit",
+    "/operator/audit/verify",
+    "/operator/audit/head",
 }
 UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
 

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import delete, select, text, update
 
 from gateway.base.ids import UserId
-from gateway.catalog.tables import audit_entries, holds
+from gateway.catalog.operator_tables import audit_entries
+from gateway.catalog.tables import holds
 from gateway.catalog.users import User
 from gateway.database import Connection
 from gateway.keyring import LogHead, read_head_document
@@ -314,7 +315,7 @@ async def test_what_fails_is_not_in_the_log_and_what_is_done_is(served: Served) 
     await service.look_at_causes(by=OPS, reason="the court asks")
     await service.lift(hold, by=OPS)
     done = await audit_of(served).page(before=None, limit=10)
-    assert ["hold.lifted", "holds.looked-at", "hold.placed"] == [view.entry.action for view in done]
+    assert ["hold.lifted", "user.looked-at", "hold.placed"] == [view.entry.action for view in done]
     user = await served.gateway.context.accounts.get_user(phone.user_id)
     assert [None, "the court asks", "case 12"] == [view.reason for view in await audit_of(served).about(user)]
     assert recording in await phone.listed()

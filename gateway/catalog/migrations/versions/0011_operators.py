@@ -27,3 +27,20 @@ def upgrade() -> None:
         sa.Column("mac", sa.LargeBinary, nullable=False),
     )
     op.create_index("audit_entries_by_user", "audit_entries", ["user_id", "sequence"])
+    op.create_table(
+        "operators",
+        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("look_up", sa.LargeBinary, nullable=False, unique=True),
+        sa.Column("generation", sa.Integer, nullable=False),
+        sa.Column("sealed", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("used_at", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "operator_sessions",
+        sa.Column("token_hash", sa.LargeBinary, primary_key=True),
+        sa.Column("operator_id", sa.Text, sa.ForeignKey("operators.id"), nullable=False, index=True),
+        sa.Column("sealed", sa.LargeBinary, nullable=False),
+        sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("expires_at", sa.BigInteger, nullable=False, index=True),
+    )
