@@ -38,6 +38,7 @@ from gateway.services.announcing import ANNOUNCE
 from gateway.services.audit import AuditLog
 from gateway.services.checking import CheckService
 from gateway.services.copying import CopyService
+from gateway.services.disclosures import DisclosureRegister
 from gateway.services.erasure import ErasureService
 from gateway.services.expiry import UploadExpiry
 from gateway.services.holders import Holders
@@ -185,11 +186,21 @@ async def open_gateway(
         stack.push_async_callback(views.close)
         placement = PlacementService(catalog, views, keyring, spool, places, putter, purging, clock, bell)
         stack.push_async_callback(placement.close)
+        audit = AuditLog(catalog, keyring, clock)
+        disclosures = DisclosureRegister(catalog, keyring, audit, clock)
         copies = CopyService(
-            catalog, keyring, spool, places, putter, purging, clock, bell, default_route=default_route
+            catalog,
+            keyring,
+            spool,
+            places,
+            putter,
+            purging,
+            disclosures,
+            clock,
+            bell,
+            default_route=default_route,
         )
         checks = CheckService(catalog, keyring, places, copies, clock, bell)
-        audit = AuditLog(catalog, keyring, clock)
         holds = HoldService(catalog, keyring, audit, clock)
         erasure = ErasureService(catalog, keyring, purging, places, reads, holds, audit, clock, bell)
         stack.push_async_callback(erasure.close)
@@ -248,7 +259,7 @@ async def open_gateway(
         stack.push_async_callback(whole_uploads.close)
 
         moves = MoveService(catalog, copies, purging, clock, bell, end_link=links.linking.end)
-        people = await open_people(settings, stack, catalog, keyring, plugins, accounts, clock)
+        people = await open_people(settings, stack, catalog, keyring, plugins, accounts, disclosures, clock)
         context = Context(
             settings=settings,
             catalog=catalog,
@@ -262,6 +273,7 @@ async def open_gateway(
                 keyring,
                 accounts,
                 people,
+                disclosures,
                 audit,
                 holds,
                 retention,
@@ -400,6 +412,7 @@ async def open_reach(settings: Settings) -> AsyncIterator[Reach]:
             places,
             BlobPutter(catalog, keyring, PartBudget(settings.placement.part_memory_bytes)),
             PurgeService(catalog, spool, places, clock),
+            DisclosureRegister(catalog, keyring, AuditLog(catalog, keyring, clock), clock),
             clock,
             bell,
             default_route=settings.placement.default_route,

@@ -33,6 +33,7 @@ from gateway.services.audit_check import AuditCheck
 from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
 from gateway.services.devices import DeviceService
+from gateway.services.disclosures import DisclosureRegister
 from gateway.services.expiry_notices import ExpiryNotices
 from gateway.services.holds import HoldService
 from gateway.services.identities import IdentityService
@@ -144,6 +145,7 @@ async def open_people(
     keyring: Keyring,
     plugins: PluginSet,
     accounts: AccountService,
+    disclosures: DisclosureRegister,
     clock: Clock,
 ) -> People:
     """
@@ -161,7 +163,16 @@ async def open_people(
         ways=ways,
         codes=CodeSignIn(ways, attempts, counts, clock, limits),
         consents=ConsentSignIn(ways, attempts, openid, limits),
-        identities=IdentityService(catalog, keyring, accounts, look_ups, clock, is_open=limits.open),
+        identities=IdentityService(
+            catalog,
+            keyring,
+            accounts,
+            look_ups,
+            disclosures,
+            ways.recipients(),
+            clock,
+            is_open=limits.open,
+        ),
         devices=DeviceService(catalog, keyring, clock, limits),
         counts=counts,
         clock=clock,
@@ -289,6 +300,7 @@ async def open_operating(
     keyring: Keyring,
     accounts: AccountService,
     people: People,
+    disclosures: DisclosureRegister,
     audit: AuditLog,
     holds: HoldService,
     retention: RetentionService,
@@ -313,7 +325,18 @@ async def open_operating(
             settings.operators,
             is_production=settings.server.production,
         ),
-        desk=OperatorDesk(catalog, accounts, people.identities, people.devices, holds, audit, clock, bell),
+        desk=OperatorDesk(
+            catalog,
+            accounts,
+            people.identities,
+            people.devices,
+            holds,
+            disclosures,
+            audit,
+            clock,
+            bell,
+        ),
+        disclosures=disclosures,
         audit=audit,
         audit_check=AuditCheck(catalog, keyring, audit),
         holds=holds,

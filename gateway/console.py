@@ -18,6 +18,7 @@ from gateway.services.accounts import AccountService
 from gateway.services.announcing import Announcing
 from gateway.services.audit import AuditLog
 from gateway.services.audit_check import AuditCheck
+from gateway.services.disclosures import DisclosureRegister
 from gateway.services.erasure import ErasureService
 from gateway.services.holds import HoldService
 from gateway.services.notices import Notices
@@ -55,6 +56,7 @@ class Console:
     retention: RetentionService
     audit: AuditLog
     audit_check: AuditCheck
+    disclosures: DisclosureRegister
     actor: Actor
     is_alone: bool
 
@@ -106,6 +108,7 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
             unused=UnusedAccounts(catalog, notices, accounts, erasure, settings.retention),
             audit=audit,
             audit_check=AuditCheck(catalog, keyring, audit),
+            disclosures=DisclosureRegister(catalog, keyring, audit, clock),
             actor=console_actor(),
             is_alone=lock is not None,
         )

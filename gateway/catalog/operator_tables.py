@@ -1,5 +1,6 @@
 """
-The catalog's tables about the people who run the service: what they did, who they are, where they are signed in.
+The catalog's tables about the people who run the service: what they did, who they are, where they are signed in; what was
+given to others, and counts by day.
 """
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text
@@ -49,3 +50,26 @@ operator_sessions = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False, index=True),
 )
+
+disclosures = Table(
+    "disclosures",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    # The link or the way of signing in, and the year: each is told of once in a year; NULL: an operator told of it.
+    Column("source", Text, unique=True),
+    Column("sealed", LargeBinary, nullable=False),  # to whom, what and why, under the user's own leaf
+    Index("disclosures_by_user", "user_id", "at"),
+)
+"""To whom, outside of the operator's organisation, something of a user's went."""
+
+day_counts = Table(
+    "day_counts",
+    metadata,
+    Column("day", BigInteger, primary_key=True, autoincrement=False),  # when it began, UTC
+    Column("what", Text, primary_key=True),
+    Column("label", Text, primary_key=True),  # a kind of backend, or empty
+    Column("counted", BigInteger, nullable=False),
+)
+"""How much there was of what on a day."""

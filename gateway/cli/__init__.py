@@ -14,6 +14,7 @@ from gateway.base.errors import GatewayError
 from gateway.cli.audit import audit
 from gateway.cli.delete import delete
 from gateway.cli.demo import demo
+from gateway.cli.disclosures import disclosure
 from gateway.cli.download import download
 from gateway.cli.holds import hold
 from gateway.cli.jobs import job
@@ -60,6 +61,7 @@ for command in (
     notice,
     policy,
     audit,
+    disclosure,
     scrub,
     plugin,
 ):

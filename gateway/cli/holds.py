@@ -76,17 +76,17 @@ async def _place(
 @installation_options
 @click.option("--all", "with_ended", is_flag=True, help="Lifted and ended ones too.")
 @click.option(
-    "--why",
+    "--reason",
     help="Show who placed each hold, and why, too. This is your own reason to look; each user can read it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def list_all(
-    config: Path | None, data_dir: Path | None, with_ended: bool, why: str | None, as_json: bool
+    config: Path | None, data_dir: Path | None, with_ended: bool, reason: str | None, as_json: bool
 ) -> None:
     """
     Show what is held.
     """
-    rows = run(_list(load_settings(config, data_dir), with_ended=with_ended, why=why))
+    rows = run(_list(load_settings(config, data_dir), with_ended=with_ended, reason=reason))
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -96,15 +96,15 @@ def list_all(
     print_table(titles, [list(row.values()) for row in rows], empty="Nothing is held.")
 
 
-async def _list(settings: Settings, *, with_ended: bool, why: str | None) -> list[dict[str, Any]]:
+async def _list(settings: Settings, *, with_ended: bool, reason: str | None) -> list[dict[str, Any]]:
     from gateway.console import open_console
     from gateway.http.shapes import format_time
 
     async with open_console(settings) as console:
-        if why is None:
+        if reason is None:
             views = await console.holds.list_holds()
         else:
-            views = await console.holds.look_at_causes(by=console.actor, reason=why)
+            views = await console.holds.look_at_causes(by=console.actor, reason=reason)
     return [
         {
             "id": view.hold.id,

@@ -47,21 +47,21 @@ async def _add(settings: Settings, name: str, phone: str | None, email: str | No
 @user.command("list")
 @installation_options
 @click.option(
-    "--why",
+    "--reason",
     help="Show names, numbers and addresses, too. This is your reason to look; each user can read it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def list_users(config: Path | None, data_dir: Path | None, why: str | None, as_json: bool) -> None:
+def list_users(config: Path | None, data_dir: Path | None, reason: str | None, as_json: bool) -> None:
     """
     Show all users: their ids, and how much they have.
     """
-    rows = run(_list(load_settings(config, data_dir), why))
+    rows = run(_list(load_settings(config, data_dir), reason))
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     from gateway.cli.tables import print_table
 
-    titles = ("id", "state", "recordings", *(("name", "phone", "email") if why is not None else ()))
+    titles = ("id", "state", "recordings", *(("name", "phone", "email") if reason is not None else ()))
     print_table(
         titles,
         [[row[title] for title in titles] for row in rows],
@@ -69,15 +69,15 @@ def list_users(config: Path | None, data_dir: Path | None, why: str | None, as_j
     )
 
 
-async def _list(settings: Settings, why: str | None) -> list[dict[str, Any]]:
+async def _list(settings: Settings, reason: str | None) -> list[dict[str, Any]]:
     from gateway.console import open_console
     from gateway.http.shapes import format_time
 
     async with open_console(settings) as console:
         counted = [pair async for pair in console.accounts.counted_users()]
-        if why is not None:
+        if reason is not None:
             active = [user for user, _ in counted if user.is_active]
-            await console.audit.note_looks(console.actor, "user.looked-at", active, why)
+            await console.audit.note_looks(console.actor, "user.looked-at", active, reason)
         rows = []
         for user, recordings in counted:
             row = {
@@ -86,7 +86,7 @@ async def _list(settings: Settings, why: str | None) -> list[dict[str, Any]]:
                 "created_at": format_time(user.created_at),
                 "recordings": recordings,
             }
-            if why is not None:
+            if reason is not None:
                 personal = await console.accounts.personal_of(user)
                 for field in ("name", "phone", "email"):
                     row[field] = None if personal is None else getattr(personal, field)

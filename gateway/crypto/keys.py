@@ -30,6 +30,7 @@ Purpose = Literal[
     "audit",
     "audit-mac",
     "operators",
+    "disclosure",
 ]
 """What a sub-key is for; each purpose has one use and one format, listed in FORMAT §5.4."""
 

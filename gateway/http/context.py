@@ -19,6 +19,7 @@ from gateway.services.audit_check import AuditCheck
 from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
 from gateway.services.devices import DeviceService
+from gateway.services.disclosures import DisclosureRegister
 from gateway.services.erasure import ErasureService
 from gateway.services.errors import NotFound
 from gateway.services.holds import HoldService
@@ -67,6 +68,7 @@ class Operating:
     desk: OperatorDesk
     audit: AuditLog
     audit_check: AuditCheck
+    disclosures: DisclosureRegister
     holds: HoldService
     retention: RetentionService
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from gateway.http import (
     auth_routes,
     health,
+    insight_routes,
     link_routes,
     notice_routes,
     place_routes,
@@ -43,6 +44,7 @@ TAGS: Final = {
     link_routes.TAG: "Users' own accounts at storage providers, in which their sealed recordings can lie.",
     notice_routes.TAG: "What users are told, what mail they want, and the operator's policy.",
     place_routes.TAG: "Where recordings are kept: at home, in one's own clouds, or both.",
+    insight_routes.TAG: "What people who run this service did that concerns you, and what of yours went to others.",
     _MACHINES: "For probes, monitoring and generators of clients. They need no token.",
 }
 """The groups of operations, in the order in which they are read."""
@@ -108,6 +110,7 @@ def list_operations(settings: Settings) -> list[Operation]:
         *link_routes.link_operations(),
         *place_routes.place_operations(),
         *notice_routes.notice_operations(),
+        *insight_routes.insight_operations(),
         *_machine_operations(),
     ]
 

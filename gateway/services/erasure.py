@@ -18,6 +18,7 @@ from gateway.base.clock import Clock
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
 from gateway.catalog import holds, markers, recordings, uploads, users
 from gateway.catalog.audit import forget_reasons_about
+from gateway.catalog.disclosures import delete_disclosures_of
 from gateway.catalog.expiries import Expiry, bury_expired
 from gateway.catalog.holds import Hold
 from gateway.catalog.jobs import enqueue_job, enqueue_jobs
@@ -475,6 +476,7 @@ async def _bury_all_of(connection: Connection, user_id: UserId, *, at: int) -> N
         await enqueue_job(connection, "discard", str(upload_id))
     await holds.delete_holds_of(connection, user_id)
     await forget_reasons_about(connection, user_id)
+    await delete_disclosures_of(connection, user_id)
     await delete_route(connection, user_id)
     await forget_told(connection, user_id)
     await stop_moves_of(connection, user_id, at=at)

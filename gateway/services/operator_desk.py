@@ -13,6 +13,7 @@ from gateway.database import Database
 from gateway.services.accounts import AccountService, Personal
 from gateway.services.audit import AuditLog, View
 from gateway.services.devices import DeviceService, DeviceView
+from gateway.services.disclosures import DisclosureRegister, DisclosureView
 from gateway.services.errors import NotFound
 from gateway.services.holds import HoldService, HoldView
 from gateway.services.identities import IdentityService, IdentityView
@@ -43,6 +44,7 @@ class Look:
     identities: Sequence[IdentityView]
     devices: Sequence[DeviceView]
     holds: Sequence[HoldView]
+    disclosures: Sequence[DisclosureView]
     entries: Sequence[View]
     """What operators did that concerns him."""
 
@@ -59,6 +61,7 @@ class OperatorDesk:
         identities: IdentityService,
         devices: DeviceService,
         holds: HoldService,
+        disclosures: DisclosureRegister,
         audit: AuditLog,
         clock: Clock,
         bell: WorkBell,
@@ -68,6 +71,7 @@ class OperatorDesk:
         self._identities = identities
         self._devices = devices
         self._holds = holds
+        self._disclosures = disclosures
         self._audit = audit
         self._clock = clock
         self._bell = bell
@@ -100,6 +104,7 @@ class OperatorDesk:
             identities=await self._identities.list_of(user),
             devices=await self._devices.list_of(user),
             holds=await self._holds.causes_of(user),
+            disclosures=await self._disclosures.of(user),
             entries=await self._audit.about(user),
         )
 

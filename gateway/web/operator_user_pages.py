@@ -10,6 +10,7 @@ from aiohttp import web
 
 from gateway.base.ids import RecordingId, UserId
 from gateway.http.context import context_of, path_id
+from gateway.http.insight import recipient_name
 from gateway.services.erasure import Basis
 from gateway.services.errors import InvalidField
 from gateway.services.holds import Cause
@@ -42,6 +43,7 @@ class OperatorUserPages:
         app.router.add_get(_USER, gate.open_to("find-users", self.show))
         app.router.add_post(f"{_USER}/look", gate.open_to("look-at-users", self.look))
         app.router.add_post(f"{_USER}/erase", gate.open_to("erase-users", self.erase))
+        app.router.add_post(f"{_USER}/disclosures", gate.open_to("disclose", self.disclose))
         app.router.add_get(_HOLDS, gate.open_to("see-holds", self.holds))
         app.router.add_post(_HOLDS, gate.open_to("change-holds", self.place))
         app.router.add_post(f"{_HOLDS}/{{id}}/lift", gate.open_to("change-holds", self.lift))
@@ -87,6 +89,21 @@ class OperatorUserPages:
         await erasure.shred_account(user_id, salt=salt)
         return see_other(f"{_USERS}/{user_id}")
 
+    async def disclose(self, request: web.Request, desk: Desk) -> web.StreamResponse:
+        """
+        Note that something of a user's was given to somebody.
+        """
+        form = await own_form(request, desk)
+        user_id = _user_id(request)
+        await operating_of(request).disclosures.add(
+            user_id,
+            by=desk.actor,
+            recipient=form.text("recipient"),
+            what=form.text("what"),
+            why=form.text("why"),
+        )
+        return see_other(f"{_USERS}/{user_id}?noted=1")
+
     async def holds(self, request: web.Request, desk: Desk) -> web.StreamResponse:
         """
         Show what is held, without why: that is told where its user is looked at.
@@ -126,6 +143,7 @@ class OperatorUserPages:
         return see_other(_HOLDS)
 
     async def _user(self, request: web.Request, desk: Desk, *, look: Look | None = None) -> web.Response:
+        context = context_of(request)
         facts = await operating_of(request).desk.facts_of(_user_id(request))
         operator = desk.operator
         return self._gate.page(
@@ -138,6 +156,9 @@ class OperatorUserPages:
             bases=get_args(Basis),
             may_look=operator.may("look-at-users"),
             may_erase=operator.may("erase-users"),
+            may_disclose=operator.may("disclose"),
+            disclosed=[(view, recipient_name(context, view)) for view in (look.disclosures if look else ())],
+            is_noted="noted" in request.query,
             may_hold=operator.may("change-holds"),
         )
 

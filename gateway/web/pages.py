@@ -21,6 +21,7 @@ from gateway.http.problems import status_of
 from gateway.http.routes import DESCRIPTION, Description
 from gateway.services.errors import NotFound
 from gateway.web.account_pages import AccountPages
+from gateway.web.insight_pages import InsightPages
 from gateway.web.notice_pages import NoticePages
 from gateway.web.operator_audit_pages import OperatorAuditPages
 from gateway.web.operator_gate import Gate
@@ -57,6 +58,7 @@ def add_pages(app: web.Application) -> None:
     AccountPages(renderer).add_to(app)
     NoticePages(renderer).add_to(app)
     PolicyPages(renderer).add_to(app)
+    InsightPages(renderer).add_to(app)
     gate = Gate(renderer)
     for operators in (OperatorSignInPages, OperatorPages, OperatorUserPages, OperatorAuditPages):
         operators(gate).add_to(app)

@@ -18,7 +18,7 @@ def test_a_hold_is_placed_listed_and_lifted(tmp_path: Path) -> None:
     placed = gateway(tmp_path / "data", "hold", "place", user, "--reason", "case 12", "--until", "2999-01-31")
     hold = placed.stdout.strip()
     assert "audit.hold_placed" in placed.stderr
-    [row] = json.loads(gateway(tmp_path / "data", "hold", "list", "--why", "to see it", "--json").stdout)
+    [row] = json.loads(gateway(tmp_path / "data", "hold", "list", "--reason", "to see it", "--json").stdout)
     assert (hold, user, "case 12", "2999-01-31T00:00:00.000Z") == (
         row["id"],
         row["user_id"],

@@ -46,7 +46,7 @@ def test_user_list_as_json_is_json_and_nothing_else(operator: Shell) -> None:
     user = operator.out("user", "add", "--data-dir", data, "--name", "Ada", "--email", "ada@example.com")
     plain = json.loads(operator.out("user", "list", "--data-dir", data, "--json"))
     assert [{"id", "state", "created_at", "recordings"}] == [set(entry) for entry in plain]
-    listed = operator.run("user", "list", "--data-dir", data, "--why", "a test", "--json")
+    listed = operator.run("user", "list", "--data-dir", data, "--reason", "a test", "--json")
 
     (entry,) = json.loads(listed.stdout)
     assert (0, "") == (listed.returncode, listed.stderr)

@@ -260,3 +260,19 @@ async def test_pages_of_the_log_lead_to_each_other(served: Served, operator: Ope
     page = await operator.go(older)
     assert "tried-5 " in page.text
     assert "tried-59" not in page.text
+
+
+async def test_what_was_given_away_is_noted_for_its_user(
+    served: Served, privacy: OperatorsBrowser, ada: Phone
+) -> None:
+    path = f"/operator/users/{ada.user_id}"
+    await privacy.go(path)
+    page = await privacy.send(
+        f"{path}/disclosures", recipient="The court of Rome", what="a number", why="case 12"
+    )
+    assert "Noted; he can read it" in page.text
+    assert "Rome" not in page.source
+    page = await privacy.send(f"{path}/look", reason="Was it noted?")
+    assert "The court of Rome. a number. case 12" in page.text
+    [told] = (await ada.ask("GET", "/v1/me/disclosures")).document["disclosures"]
+    assert "The court of Rome" == told["recipient"]

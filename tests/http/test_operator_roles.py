@@ -39,6 +39,7 @@ MAY_OPEN: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET", "/operator/users/{id}"): frozenset({"support", "privacy"}),
     ("POST", "/operator/users/{id}/look"): frozenset({"privacy"}),
     ("POST", "/operator/users/{id}/erase"): frozenset({"privacy"}),
+    ("POST", "/operator/users/{id}/disclosures"): frozenset({"privacy"}),
     ("GET", "/operator/holds"): frozenset({"privacy"}),
     ("POST", "/operator/holds"): frozenset({"privacy"}),
     ("POST", "/operator/holds/{id}/lift"): frozenset({"privacy"}),
@@ -113,6 +114,9 @@ class Scene:
             ("basis", "abuse"),
             ("user", self.phone.user_id),
             ("job", self.job),
+            ("recipient", "A court"),
+            ("what", "His number"),
+            ("why", "It asked for it"),
             ("recordings", "1"),
             ("stored_before", "2026-01-31"),
         ]
