@@ -38,6 +38,7 @@ from gateway.services.announcing import ANNOUNCE
 from gateway.services.audit import AuditLog
 from gateway.services.checking import CheckService
 from gateway.services.copying import CopyService
+from gateway.services.day_counts import DayCounts
 from gateway.services.disclosures import DisclosureRegister
 from gateway.services.erasure import ErasureService
 from gateway.services.expiry import UploadExpiry
@@ -66,6 +67,7 @@ from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.web.pages import add_pages
 from gateway.workers.audit_signer import AuditSigner
+from gateway.workers.day_counter import DayCounter
 from gateway.workers.jobs import Handler, JobDesk, JobWorker, copy_handlers, job_handlers
 from gateway.workers.scrubber import Scrubber
 from gateway.workers.supervisor import Supervisor
@@ -202,7 +204,14 @@ async def open_gateway(
         )
         checks = CheckService(catalog, keyring, places, copies, clock, bell)
         holds = HoldService(catalog, keyring, audit, clock)
-        erasure = ErasureService(catalog, keyring, purging, places, reads, holds, audit, clock, bell)
+
+        def on_erased(delay_ms: int) -> None:
+            metrics.erased.inc()
+            metrics.erase_ms.inc(max(delay_ms, 0))
+
+        erasure = ErasureService(
+            catalog, keyring, purging, places, reads, holds, audit, clock, bell, on_erased=on_erased
+        )
         stack.push_async_callback(erasure.close)
         accounts = AccountService(catalog, keyring, clock)
         telling = open_telling(settings, stack, catalog, keyring, accounts, metrics, clock)
@@ -244,6 +253,7 @@ async def open_gateway(
             settings.uploads,
             default_route=default_route,
             on_received=metrics.received_bytes.inc,
+            on_stored=metrics.stored.inc,
         )
         whole_uploads = WholeUploads(
             catalog,
@@ -255,11 +265,13 @@ async def open_gateway(
             settings.uploads,
             default_route=default_route,
             on_received=metrics.received_bytes.inc,
+            on_stored=metrics.stored.inc,
         )
         stack.push_async_callback(whole_uploads.close)
 
         moves = MoveService(catalog, copies, purging, clock, bell, end_link=links.linking.end)
         people = await open_people(settings, stack, catalog, keyring, plugins, accounts, disclosures, clock)
+        counts = DayCounts(catalog, clock, metrics.day_readings)
         context = Context(
             settings=settings,
             catalog=catalog,
@@ -274,6 +286,7 @@ async def open_gateway(
                 accounts,
                 people,
                 disclosures,
+                counts,
                 audit,
                 holds,
                 retention,
@@ -342,6 +355,7 @@ async def open_gateway(
                     "audit": AuditSigner(
                         audit, interval_s=settings.audit.sign_interval_s, on_flaws=metrics.audit_flaws.inc
                     ).run,
+                    "counts": DayCounter(counts, interval_s=settings.operators.counts_interval_s).run,
                     "links": links.health.run,
                     "scrub": Scrubber(checks, clock, settings.scrub).run,
                     **{

@@ -32,6 +32,7 @@ from gateway.services.audit import AuditLog
 from gateway.services.audit_check import AuditCheck
 from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
+from gateway.services.day_counts import DayCounts
 from gateway.services.devices import DeviceService
 from gateway.services.disclosures import DisclosureRegister
 from gateway.services.expiry_notices import ExpiryNotices
@@ -301,6 +302,7 @@ async def open_operating(
     accounts: AccountService,
     people: People,
     disclosures: DisclosureRegister,
+    counts: DayCounts,
     audit: AuditLog,
     holds: HoldService,
     retention: RetentionService,
@@ -337,6 +339,7 @@ async def open_operating(
             bell,
         ),
         disclosures=disclosures,
+        counts=counts,
         audit=audit,
         audit_check=AuditCheck(catalog, keyring, audit),
         holds=holds,

@@ -41,6 +41,8 @@ class Operators(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     session_lifetime_s: _Positive = 1800
     attempt_lifetime_s: _Positive = 600
     """How long somebody may take to sign in."""
+    counts_interval_s: _Positive = 60
+    """How often what was counted is brought into the catalog, by day."""
 
 
 class Audit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from gateway.services.audit import AuditLog
 from gateway.services.audit_check import AuditCheck
 from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
+from gateway.services.day_counts import DayCounts
 from gateway.services.devices import DeviceService
 from gateway.services.disclosures import DisclosureRegister
 from gateway.services.erasure import ErasureService
@@ -69,6 +70,7 @@ class Operating:
     audit: AuditLog
     audit_check: AuditCheck
     disclosures: DisclosureRegister
+    counts: DayCounts
     holds: HoldService
     retention: RetentionService
 

@@ -7,7 +7,7 @@ Blobs are deleted last: what makes a recording unreadable is the end of its key.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -79,6 +79,8 @@ class Erasure:
 class ErasureService:
     """
     Erases recordings, unfinished uploads and accounts.
+
+    Tells *on_erased* of each recording that is gone how many milliseconds it took to destroy its key.
     """
 
     def __init__(
@@ -92,8 +94,11 @@ class ErasureService:
         audit: AuditLog,
         clock: Clock,
         bell: WorkBell,
+        *,
+        on_erased: Callable[[int], object] = lambda delay_ms: None,
     ) -> None:
         self._holds = holds
+        self._on_erased = on_erased
         self._audit = audit
         self._catalog = catalog_db
         self._keyring = keyring
@@ -240,10 +245,14 @@ class ErasureService:
         """
         await self._purging.remove_blobs(recording_id)
         # One without a receipt went with its account.
-        if await self._keyring.receipts_of(str(recording_id)):
+        receipts = await self._keyring.receipts_of(str(recording_id))
+        if receipts:
             await self._keyring.record_purge(str(recording_id), await self._purging.states_of(recording_id))
         async with self._catalog.write() as connection:
             await recordings.mark_purged(connection, [recording_id], at=self._clock.now_ms())
+        if receipts:
+            told = receipts[0].document
+            self._on_erased(told["shredded_at_ms"] - told["revoked_at_ms"])
 
     async def sweep_left(self, link_id: str) -> None:
         """

@@ -36,6 +36,7 @@ NAVIGATION: Final[tuple[tuple[str, str, Permission], ...]] = (
     ("/users", "Users", "find-users"),
     ("/holds", "Holds", "see-holds"),
     ("/retention", "Retention", "see-retention"),
+    ("/counts", "Counts", "see-counts"),
     ("/audit", "Audit", "read-audit"),
 )
 

@@ -24,6 +24,7 @@ from gateway.web.account_pages import AccountPages
 from gateway.web.insight_pages import InsightPages
 from gateway.web.notice_pages import NoticePages
 from gateway.web.operator_audit_pages import OperatorAuditPages
+from gateway.web.operator_count_pages import OperatorCountPages
 from gateway.web.operator_gate import Gate
 from gateway.web.operator_pages import OperatorPages
 from gateway.web.operator_sign_in_pages import OperatorSignInPages
@@ -60,7 +61,13 @@ def add_pages(app: web.Application) -> None:
     PolicyPages(renderer).add_to(app)
     InsightPages(renderer).add_to(app)
     gate = Gate(renderer)
-    for operators in (OperatorSignInPages, OperatorPages, OperatorUserPages, OperatorAuditPages):
+    for operators in (
+        OperatorSignInPages,
+        OperatorPages,
+        OperatorUserPages,
+        OperatorCountPages,
+        OperatorAuditPages,
+    ):
         operators(gate).add_to(app)
     app.middlewares.append(_create_refusals(pages))
 

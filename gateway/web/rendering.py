@@ -66,7 +66,7 @@ class Renderer:
             moment=moment,
             iso=_iso,
             call_length=_length,
-            size=_size,
+            size=size,
             lasting=_lasting,
         )
 
@@ -117,7 +117,7 @@ def _length(ms: int) -> str:
     return f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}"
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
     """
     Write bytes as people read them: decimal units, as phones show them.
     """

@@ -78,6 +78,7 @@ PAGES = {
     "/operator/users/{id}/disclosures",
     "/operator/holds",
     "/operator/holds/{id}/lift",
+    "/operator/counts",
     "/operator/audit",
     "/operator/audit/verify",
     "/operator/audit/head",

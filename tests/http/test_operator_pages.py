@@ -276,3 +276,38 @@ async def test_what_was_given_away_is_noted_for_its_user(
     assert "The court of Rome. a number. case 12" in page.text
     [told] = (await ada.ask("GET", "/v1/me/disclosures")).document["disclosures"]
     assert "The court of Rome" == told["recipient"]
+
+
+async def test_counts_by_day_are_drawn_and_told(
+    served: Served, support: OperatorsBrowser, ada: Phone, clock: FakeClock
+) -> None:
+    counts = served.gateway.context.operating.counts
+    for content in (b"0123456789", b"0123456789" * 9):
+        await ada.record(content)
+    gone = await ada.record(b"")
+    await served.placed()
+    await counts.bring()
+    await counts.bring()
+    assert 200 == (await ada.erase(gone)).status
+    await served.placed()
+    await counts.bring()
+
+    page = await support.go("/operator/counts?days=7")
+    assert "Recordings stored · 3 in all · at most 3 on a day" in page.text
+    assert "Bytes received · 100 bytes in all" in page.text
+    assert "Recordings erased by their users · 1 in all" in page.text
+    assert "Blobs that arrived: local · 3 in all" in page.text
+    assert "<script" not in page.source
+    assert "style=" not in page.source
+    # One bar for each day, and the same as a table.
+    charts = page.source.count("<svg")
+    assert (7 * charts, 7 * charts) == (page.source.count("<rect"), page.source.count('<th scope="row">'))
+
+    clock.advance(2 * DAY)
+    await support.sign_in_as("support")
+    page = await support.go("/operator/counts?days=7")
+    assert "Recordings stored · 3 in all" in page.text
+    clock.advance(7 * DAY)
+    await support.sign_in_as("support")
+    assert "Recordings stored · 0 in all" in (await support.go("/operator/counts?days=7")).text
+    assert "Recordings stored · 3 in all" in (await support.go("/operator/counts")).text

@@ -43,6 +43,7 @@ MAY_OPEN: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET", "/operator/holds"): frozenset({"privacy"}),
     ("POST", "/operator/holds"): frozenset({"privacy"}),
     ("POST", "/operator/holds/{id}/lift"): frozenset({"privacy"}),
+    ("GET", "/operator/counts"): ALL,
     ("GET", "/operator/audit"): frozenset({"privacy", "operator"}),
     ("POST", "/operator/audit/verify"): frozenset({"privacy", "operator"}),
     ("POST", "/operator/audit/head"): frozenset({"privacy", "operator"}),
@@ -230,6 +231,6 @@ def test_nobody_may_hear_a_recording() -> None:
 async def test_a_support_persons_navigation_leads_only_where_he_may_go(browser: OperatorsBrowser) -> None:
     await browser.sign_in_as("support")
     links = [link for link in browser.page.links if link.startswith("/operator")]
-    assert ["/operator", "/operator/jobs", "/operator/users"] == sorted(set(links))
+    assert ["/operator", "/operator/counts", "/operator/jobs", "/operator/users"] == sorted(set(links))
     for link in links:
         assert 200 == (await browser.go(link)).status
