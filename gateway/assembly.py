@@ -2,27 +2,33 @@
 Parts of the object graph: what links accounts, what people sign in with, and what tells them things.
 """
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import structlog
 from yarl import URL
 
 from gateway.api import IdentityContext
-from gateway.api.backend import Backend
+from gateway.api.backend import Backend, BackendContext
 from gateway.backends.addresses import PublicAddresses
-from gateway.backends.loader import PluginSet
+from gateway.backends.hosted import hosted
+from gateway.backends.loader import PluginSet, load_plugins
 from gateway.backends.measured import Meters
 from gateway.backends.near import NearBlobs
-from gateway.base.clock import Clock
+from gateway.base.clock import Clock, SystemClock
+from gateway.base.data_directory import DataDirectory
 from gateway.base.errors import ConfigurationError
 from gateway.base.secret import Secret
 from gateway.catalog.jobs import enqueue_job, wake_jobs_of_place
 from gateway.catalog.placements import blobs_at
+from gateway.console import open_databases
 from gateway.database import Database
 from gateway.http.context import Operating, People
 from gateway.http.metrics import Metrics
-from gateway.keyring import Keyring
+from gateway.keyring import FileRootStore, Keyring
 from gateway.mail.errors import BadAddress
 from gateway.mail.messages import Sender, mail_address
 from gateway.mail.server import MailServer
@@ -30,8 +36,10 @@ from gateway.services.accounts import AccountService
 from gateway.services.announcing import Announcing
 from gateway.services.audit import AuditLog
 from gateway.services.audit_check import AuditCheck
+from gateway.services.checking import CheckService
 from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
+from gateway.services.copying import CopyService
 from gateway.services.day_counts import DayCounts
 from gateway.services.devices import DeviceService
 from gateway.services.disclosures import DisclosureRegister
@@ -57,13 +65,20 @@ from gateway.services.oauth import TokenEndpoint
 from gateway.services.openid import OpenIdClient
 from gateway.services.operator_desk import OperatorDesk
 from gateway.services.operator_sign_in import OperatorSignIn
+from gateway.services.places import HOME
 from gateway.services.policies import PolicyService
+from gateway.services.purging import PurgeService
+from gateway.services.putting import BlobPutter, PartBudget
 from gateway.services.retention import RetentionService
 from gateway.services.sign_in_attempts import Attempts
 from gateway.services.sign_in_limits import SignInLimits
+from gateway.services.unused_accounts import UnusedAccounts
 from gateway.services.ways import Ways
 from gateway.services.work import WorkBell
 from gateway.settings import Settings
+from gateway.spool import Spool
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +321,7 @@ async def open_operating(
     audit: AuditLog,
     holds: HoldService,
     retention: RetentionService,
+    unused: UnusedAccounts,
     clock: Clock,
     bell: WorkBell,
 ) -> Operating:
@@ -344,4 +360,92 @@ async def open_operating(
         audit_check=AuditCheck(catalog, keyring, audit),
         holds=holds,
         retention=retention,
+        unused=unused,
     )
+
+
+async def open_home(
+    settings: Settings, stack: AsyncExitStack, metrics: Metrics, clock: Clock
+) -> tuple[PluginSet, Backend, NearBlobs | None]:
+    """
+    Load the plugins, and connect the operator's own backend; with its blobs as files, where they are files of this machine.
+    """
+    plugins = load_plugins(
+        wanted={settings.home.kind, *settings.links.kinds},
+        wanted_identities=settings.sign_in.kinds,
+        disabled=settings.plugins.disabled,
+        pinned=settings.plugins.pinned,
+    )
+    for fault in plugins.faults:
+        log.error("plugin.left_out", plugin=fault.plugin, reason=str(fault), exc_info=fault.cause)
+    home_settings = dict(settings.home.settings)
+    if settings.home.kind == "local":
+        home_settings.setdefault("root", str(DataDirectory(settings.data_dir).blobs))
+    connection = await stack.enter_async_context(
+        plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
+    )
+    meters = Meters(calls=metrics.backend_calls, duration=metrics.backend_duration)
+    home = hosted(connection, kind=settings.home.kind, limits=settings.backends, clock=clock, meters=meters)
+    await home.probe()
+    open_file = plugins.kinds[settings.home.kind].open_file
+    if open_file is None:
+        return plugins, home, None
+    near = NearBlobs(
+        partial(open_file, connection),
+        kind=settings.home.kind,
+        meters=meters,
+        clock=clock,
+        most_open=settings.playback.open_files,
+        idle_s=settings.playback.open_file_idle_s,
+        threads=settings.playback.threads,
+    )
+    stack.callback(near.close)
+    return plugins, home, near
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """
+    What commands work with that look at the places themselves.
+    """
+
+    places: LinkedPlaces
+    checks: CheckService
+
+
+@asynccontextmanager
+async def open_reach(settings: Settings) -> AsyncIterator[Reach]:
+    """
+    Open what commands need that speak to the places themselves, beside a running daemon or alone.
+
+    Raises:
+        RefusesToServe: the keys say that going on would do harm.
+        BackendError: the home backend does not connect.
+    """
+    clock = SystemClock()
+    directory = DataDirectory(settings.data_dir)
+    directory.prepare()
+    async with AsyncExitStack() as stack:
+        catalog, keys = await open_databases(settings, stack)
+        keyring = await Keyring.attach(keys, FileRootStore(directory.root), clock, block_size=1)
+        stack.push_async_callback(keyring.close)
+        spool = Spool.open(directory.spool, min_free_bytes=0, max_bytes=0, threads=1)
+        stack.callback(spool.close)
+        metrics, bell = Metrics(), WorkBell()
+        plugins, home, _ = await open_home(settings, stack, metrics, clock)
+        places = (
+            await open_links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
+        ).places
+        copies = CopyService(
+            catalog,
+            keyring,
+            spool,
+            places,
+            BlobPutter(catalog, keyring, PartBudget(settings.placement.part_memory_bytes)),
+            PurgeService(catalog, spool, places, clock),
+            DisclosureRegister(catalog, keyring, AuditLog(catalog, keyring, clock), clock),
+            clock,
+            bell,
+            default_route=settings.placement.default_route,
+        )
+        yield Reach(places=places, checks=CheckService(catalog, keyring, places, copies, clock, bell))

@@ -105,7 +105,7 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
             notices=notices,
             announcing=announcing,
             policies=PolicyService(catalog, announcing, clock),
-            unused=UnusedAccounts(catalog, notices, accounts, erasure, settings.retention),
+            unused=UnusedAccounts(catalog, notices, accounts, erasure, audit, settings.retention),
             audit=audit,
             audit_check=AuditCheck(catalog, keyring, audit),
             disclosures=DisclosureRegister(catalog, keyring, audit, clock),

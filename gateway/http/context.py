@@ -38,6 +38,7 @@ from gateway.services.recordings import RecordingService
 from gateway.services.retention import RetentionService
 from gateway.services.routing import RoutingService
 from gateway.services.sign_in_limits import SignInLimits
+from gateway.services.unused_accounts import UnusedAccounts
 from gateway.services.uploads import UploadService
 from gateway.services.ways import Ways
 from gateway.services.whole_uploads import WholeUploads
@@ -73,6 +74,7 @@ class Operating:
     counts: DayCounts
     holds: HoldService
     retention: RetentionService
+    unused: UnusedAccounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,9 @@ class OperatorPages:
         app.router.add_post(f"{_JOBS}/retry", gate.open_to("retry-jobs", self.retry))
         app.router.add_get(_RETENTION, gate.open_to("see-retention", self.retention))
         app.router.add_post(f"{_RETENTION}/approve", gate.open_to("approve-retention", self.approve))
+        app.router.add_post(
+            f"{_RETENTION}/approve-accounts", gate.open_to("approve-retention", self.approve_accounts)
+        )
 
     async def health(self, request: web.Request, desk: Desk) -> web.StreamResponse:
         """
@@ -55,7 +58,10 @@ class OperatorPages:
             backends=backends,
             linked=await context.operating.desk.links(),
             stuck=len(work.stuck),
-            waits=state.stop is not None and state.stop.approved_at is None,
+            waits=any(
+                stop is not None and stop.approved_at is None
+                for stop in (state.stop, await context.operating.unused.waiting())
+            ),
         )
 
     async def jobs(self, request: web.Request, desk: Desk) -> web.StreamResponse:
@@ -97,6 +103,7 @@ class OperatorPages:
             desk,
             here="/retention",
             state=await context.operating.retention.state(),
+            accounts=await context.operating.unused.waiting(),
             days=context.settings.retention.recordings_days,
             may_approve=desk.operator.may("approve-retention"),
         )
@@ -108,6 +115,20 @@ class OperatorPages:
         form = await own_form(request, desk)
         due, stored_before = _number(form, "recordings"), _day(form, "stored_before")
         await operating_of(request).retention.approve(by=desk.actor, due=due, stored_before=stored_before)
+        return see_other(_RETENTION)
+
+    async def approve_accounts(self, request: web.Request, desk: Desk) -> web.StreamResponse:
+        """
+        Let accounts end that nobody uses, if they are those that were shown.
+        """
+        form = await own_form(request, desk)
+        context = context_of(request)
+        await context.operating.unused.approve(
+            by=desk.actor,
+            due=_number(form, "accounts"),
+            ends_before=_day(form, "unused_until"),
+            at=context.people.clock.now_ms(),
+        )
         return see_other(_RETENTION)
 
 

@@ -71,7 +71,7 @@ class OperatorsBrowser(Browser):
         assert 200 == page.status, page.text
         if groups:
             self.provider.oauth.change_claims(groups=list(groups))
-        back = self.provider.approve(page.links[-1], account or self.provider.new_account())
+        back = self.provider.approve(provider_link(page), account or self.provider.new_account())
         return back.removeprefix(self.served.url)
 
     async def sign_in_as(self, *roles: str, account: Account | None = None) -> Page:
@@ -80,3 +80,10 @@ class OperatorsBrowser(Browser):
         """
         page = await self.go(await self.consent(account, [f"{role}-people" for role in roles]))
         return await self.go("/operator") if page.status == 200 else page
+
+
+def provider_link(page: Page) -> str:
+    """
+    Return where a page leads that sends a browser on to a provider.
+    """
+    return next(link for link in page.links if link.startswith("http"))

@@ -71,6 +71,7 @@ PAGES = {
     "/operator/jobs/retry",
     "/operator/retention",
     "/operator/retention/approve",
+    "/operator/retention/approve-accounts",
     "/operator/users",
     "/operator/users/{id}",
     "/operator/users/{id}/look",

@@ -35,6 +35,7 @@ MAY_OPEN: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("POST", "/operator/jobs/retry"): frozenset({"operator"}),
     ("GET", "/operator/retention"): frozenset({"privacy", "operator"}),
     ("POST", "/operator/retention/approve"): frozenset({"operator"}),
+    ("POST", "/operator/retention/approve-accounts"): frozenset({"operator"}),
     ("GET", "/operator/users"): frozenset({"support", "privacy"}),
     ("GET", "/operator/users/{id}"): frozenset({"support", "privacy"}),
     ("POST", "/operator/users/{id}/look"): frozenset({"privacy"}),
@@ -120,6 +121,8 @@ class Scene:
             ("why", "It asked for it"),
             ("recordings", "1"),
             ("stored_before", "2026-01-31"),
+            ("accounts", "1"),
+            ("unused_until", "2026-01-31"),
         ]
 
     async def state(self, served: Served) -> dict[str, object]:

@@ -18,7 +18,14 @@ from tests.emulators.emulator import EmulatedClock
 from tests.emulators.faults import Effect
 from tests.emulators.oidc import Forgery, GoogleSignIn
 from tests.http.browser import Browser
-from tests.http.operators import BINDING, SESSION, OperatorsBrowser, operated, operators_section
+from tests.http.operators import (
+    BINDING,
+    SESSION,
+    OperatorsBrowser,
+    operated,
+    operators_section,
+    provider_link,
+)
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served, serving
 
@@ -135,7 +142,7 @@ async def test_a_proof_that_does_not_hold_gets_nobody_in(
     await browser.go("/operator/sign-in")
     page = await browser.send("/operator/sign-in")
     provider.oauth.forge(forgery)
-    back = provider.approve(page.links[-1], provider.new_account())
+    back = provider.approve(provider_link(page), provider.new_account())
     page = await browser.go(back.removeprefix(served.url))
     assert 422 == page.status, page.text
     assert browser.cookie(SESSION) is None
@@ -196,7 +203,7 @@ async def test_an_attempt_of_a_user_is_none_of_an_operators(tmp_path: Path, cloc
             provider.register(f"{served.url}/operator/callback", f"{served.url}/v1/auth/google/callback")
             await browser.go("/sign-in")
             page = await browser.send("/sign-in/with/google")
-            back = URL(provider.approve(page.links[-1], provider.new_account()))
+            back = URL(provider.approve(provider_link(page), provider.new_account()))
             await browser.go("/operator/sign-in")
             assert 410 == (await browser.go(f"/operator/callback?{back.query_string}")).status
 
