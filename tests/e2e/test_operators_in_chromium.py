@@ -69,7 +69,7 @@ async def sign_in(page: Page, provider: GoogleSignIn, account: Account) -> None:
     # The provider's own page, which knows one account.
     assert [account.subject] == list(provider.accounts)
     await page.get_by_role("button", name="Allow").click()
-    await expect(page.get_by_role("heading", name="Health")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Health", exact=True)).to_be_visible()
 
 
 async def test_a_day_of_an_operator(served: Served, provider: GoogleSignIn, clock: FakeClock) -> None:
@@ -82,13 +82,14 @@ async def test_a_day_of_an_operator(served: Served, provider: GoogleSignIn, cloc
         await window.picture("operator-sign-in")
         await sign_in(page, provider, account)
         await window.picture("operator-health")
+        navigation = page.get_by_role("navigation", name="Site")
 
-        await page.get_by_role("link", name="Work", exact=True).click()
+        await navigation.get_by_role("link", name="Work").click()
         await window.picture("operator-work")
         await page.get_by_role("button", name="Try all again").click()
         await expect(page.get_by_text("1 job will be tried again")).to_be_visible()
 
-        await page.get_by_role("link", name="Users", exact=True).click()
+        await navigation.get_by_role("link", name="Users").click()
         await page.locator("#id").fill(phone.user_id)
         await page.get_by_role("button", name="Find").click()
         await expect(page.get_by_text("Ada Lovelace")).to_have_count(0)
@@ -98,21 +99,21 @@ async def test_a_day_of_an_operator(served: Served, provider: GoogleSignIn, cloc
         await window.picture("operator-user")
 
         await page.get_by_role("link", name="Place a hold").click()
-        await page.get_by_label("Why").fill("Case 12 of the district court")
+        await page.locator("#reason").fill("Case 12 of the district court")
         await page.get_by_role("button", name="Place the hold").click()
         await expect(page.get_by_text("All that the user has", exact=True)).to_be_visible()
         await window.picture("operator-holds")
 
         await served.gateway.retention.tick()
-        await page.get_by_role("link", name="Retention").click()
+        await navigation.get_by_role("link", name="Retention").click()
         await window.picture("operator-retention")
 
-        await page.get_by_role("link", name="Audit").click()
+        await navigation.get_by_role("link", name="Audit").click()
         await window.picture("operator-audit")
         await page.get_by_role("button", name="Check the whole log").click()
         await expect(page.get_by_role("heading", name="The log is whole")).to_be_visible()
 
-        await page.get_by_role("link", name="Counts").click()
+        await navigation.get_by_role("link", name="Counts").click()
         await expect(page.get_by_role("img", name="Recordings stored")).to_be_visible()
         await window.picture("operator-counts")
         await page.get_by_text("The same as a table").first.click()
