@@ -13,6 +13,7 @@ from typing import Final
 
 from bench.filled import serving_filled
 from bench.report import Report
+from gateway.services.roles import CONSOLE, Actor
 
 COUNTS: Final = (100_000, 1_000_000)
 _QUICK_COUNTS: Final = (2_000,)
@@ -39,7 +40,9 @@ async def measure_retention(
             stop = (await retention.state()).stop
             assert stop is not None
             assert stop.due == count
-            await retention.approve(due=stop.due, stored_before=stop.stored_before)
+            await retention.approve(
+                by=Actor("console:bench", CONSOLE), due=stop.due, stored_before=stop.stored_before
+            )
             began = time.perf_counter()
             assert await retention.sweep() == count
             report.add(

@@ -18,15 +18,14 @@ from gateway.assembly import (
     Links,
     Telling,
     open_exports,
-    open_home,
     open_links,
+    open_operating,
     open_people,
     open_telling,
 )
 from gateway.backends.loader import PluginSet
 from gateway.base.clock import Clock, SystemClock
 from gateway.base.data_directory import DataDirectory, DataDirectoryLock
-from gateway.base.errors import ConfigurationError
 from gateway.catalog.jobs import release_leases
 from gateway.catalog.notices import MAIL, MAIL_OF_RUN
 from gateway.catalog.uploads import spooled_ids
@@ -37,17 +36,20 @@ from gateway.http.metrics import Metrics
 from gateway.http.middleware import create_middleware
 from gateway.http.routes import add_routes
 from gateway.keyring import FileRootStore, Keyring
+from gateway.reach import open_home
 from gateway.services.accounts import AccountService
 from gateway.services.announcing import ANNOUNCE
+from gateway.services.audit import AuditLog
 from gateway.services.checking import CheckService
 from gateway.services.copying import CopyService
+from gateway.services.day_counts import DayCounts
+from gateway.services.disclosures import DisclosureRegister
 from gateway.services.erasure import ErasureService
 from gateway.services.expiry import UploadExpiry
 from gateway.services.holders import Holders
 from gateway.services.holds import HoldService
 from gateway.services.leaf_choice import UnusedLeaves
 from gateway.services.leaving import LeavingService
-from gateway.services.linked_places import LinkedPlaces
 from gateway.services.look_up_replacement import LookUpReplacement
 from gateway.services.moving import MoveService
 from gateway.services.new_uploads import NewUploads
@@ -70,6 +72,8 @@ from gateway.services.work import Courtesy, WorkBell
 from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.web.pages import add_pages
+from gateway.workers.audit_signer import AuditSigner
+from gateway.workers.day_counter import DayCounter
 from gateway.workers.jobs import Handler, JobDesk, JobWorker, copy_handlers, export_handlers, job_handlers
 from gateway.workers.scrubber import Scrubber
 from gateway.workers.supervisor import Supervisor
@@ -85,8 +89,6 @@ log = structlog.get_logger()
 
 _LOCK_PATIENCE_S: Final = 3.0
 """A command that holds the data directory for a moment does not make a daemon that starts just then refuse."""
-_READ_BUFFER: Final = 128 * 1024
-_LONGEST_HEADER: Final = 8190
 _SWEEP_BATCH: Final = 500
 _MANY_UPLOADS: Final = 4
 
@@ -109,6 +111,7 @@ class Gateway:
     retention: RetentionService
     unused: UnusedAccounts
     look_ups: LookUpReplacement
+    audit: AuditLog
     bell: WorkBell
     links: Links
     telling: Telling
@@ -135,16 +138,6 @@ class Gateway:
         add_routes(app)
         add_pages(app)
         return app
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
-    """
-    What commands work with that look at the places themselves.
-    """
-
-    places: LinkedPlaces
-    checks: CheckService
 
 
 @asynccontextmanager
@@ -198,12 +191,30 @@ async def open_gateway(
         stack.push_async_callback(views.close)
         placement = PlacementService(catalog, views, keyring, spool, places, putter, purging, clock, bell)
         stack.push_async_callback(placement.close)
+        audit = AuditLog(catalog, keyring, clock)
+        disclosures = DisclosureRegister(catalog, keyring, audit, clock)
         copies = CopyService(
-            catalog, keyring, spool, places, putter, purging, clock, bell, default_route=default_route
+            catalog,
+            keyring,
+            spool,
+            places,
+            putter,
+            purging,
+            disclosures,
+            clock,
+            bell,
+            default_route=default_route,
         )
         checks = CheckService(catalog, keyring, places, copies, clock, bell)
-        holds = HoldService(catalog, keyring, clock)
-        erasure = ErasureService(catalog, keyring, purging, places, reads, holds, clock, bell)
+        holds = HoldService(catalog, keyring, audit, clock)
+
+        def on_erased(delay_ms: int) -> None:
+            metrics.erased.inc()
+            metrics.erase_ms.inc(max(delay_ms, 0))
+
+        erasure = ErasureService(
+            catalog, keyring, purging, places, reads, holds, audit, clock, bell, on_erased=on_erased
+        )
         stack.push_async_callback(erasure.close)
         accounts = AccountService(catalog, keyring, clock)
         telling = open_telling(settings, stack, catalog, keyring, accounts, metrics, clock)
@@ -212,12 +223,14 @@ async def open_gateway(
             telling.notices,
             accounts,
             erasure,
+            audit,
             settings.retention,
             on_stopped=metrics.accounts_stopped.set,
         )
         retention = RetentionService(
             catalog,
             erasure.ranges,
+            audit,
             clock,
             bell,
             settings.retention,
@@ -245,6 +258,7 @@ async def open_gateway(
             settings.uploads,
             default_route=default_route,
             on_received=metrics.received_bytes.inc,
+            on_stored=metrics.stored.inc,
         )
         whole_uploads = WholeUploads(
             catalog,
@@ -256,12 +270,13 @@ async def open_gateway(
             settings.uploads,
             default_route=default_route,
             on_received=metrics.received_bytes.inc,
+            on_stored=metrics.stored.inc,
         )
         stack.push_async_callback(whole_uploads.close)
 
         moves = MoveService(catalog, copies, purging, clock, bell, end_link=links.linking.end)
         people, look_ups = await open_people(
-            settings, stack, catalog, keyring, plugins, accounts, clock, home_bell
+            settings, stack, catalog, keyring, plugins, accounts, disclosures, clock, home_bell
         )
         leaving = LeavingService(
             catalog, keyring, erasure, holds, telling.notices, clock, home_bell, settings.leaving
@@ -289,12 +304,29 @@ async def open_gateway(
         exports = open_exports(
             settings, personal, leaves, playback, SealedReading(views, keyring, places), bell, courtesy
         )
+        counts = DayCounts(catalog, clock, metrics.day_readings)
         context = Context(
             settings=settings,
             catalog=catalog,
             keyring=keyring,
             accounts=accounts,
             people=people,
+            operating=await open_operating(
+                settings,
+                stack,
+                catalog,
+                keyring,
+                accounts,
+                people,
+                disclosures,
+                counts,
+                audit,
+                holds,
+                retention,
+                unused,
+                clock,
+                bell,
+            ),
             uploads=uploads,
             whole_uploads=whole_uploads,
             recordings=RecordingService(catalog, views, keyring, clock, settings.recordings),
@@ -363,6 +395,10 @@ async def open_gateway(
                     "exports": ExportSweeper(
                         exports.service, interval_s=settings.uploads.sweep_interval_s
                     ).run,
+                    "audit": AuditSigner(
+                        audit, interval_s=settings.audit.sign_interval_s, on_flaws=metrics.audit_flaws.inc
+                    ).run,
+                    "counts": DayCounter(counts, interval_s=settings.operators.counts_interval_s).run,
                     "links": links.health.run,
                     "scrub": Scrubber(checks, clock, settings.scrub).run,
                     **{
@@ -406,81 +442,12 @@ async def open_gateway(
             retention=retention,
             unused=unused,
             look_ups=look_ups,
+            audit=audit,
             bell=bell,
             links=links,
             telling=telling,
             exports=exports,
         )
-
-
-@asynccontextmanager
-async def open_reach(settings: Settings) -> AsyncIterator[Reach]:
-    """
-    Open what commands need that speak to the places themselves, beside a running daemon or alone.
-
-    Raises:
-        RefusesToServe: the keys say that going on would do harm.
-        BackendError: the home backend does not connect.
-    """
-    clock = SystemClock()
-    directory = DataDirectory(settings.data_dir)
-    directory.prepare()
-    async with AsyncExitStack() as stack:
-        catalog, keys = await open_databases(settings, stack)
-        keyring = await Keyring.attach(keys, FileRootStore(directory.root), clock, block_size=1)
-        stack.push_async_callback(keyring.close)
-        spool = Spool.open(directory.spool, min_free_bytes=0, max_bytes=0, threads=1)
-        stack.callback(spool.close)
-        metrics, bell = Metrics(), WorkBell()
-        plugins, home, _ = await open_home(settings, stack, metrics, clock)
-        places = (
-            await open_links(settings, stack, catalog, keyring, plugins, home, metrics, clock, bell)
-        ).places
-        purging = PurgeService(catalog, spool, places, clock)
-        stack.push_async_callback(purging.close)
-        copies = CopyService(
-            catalog,
-            keyring,
-            spool,
-            places,
-            BlobPutter(catalog, keyring, PartBudget(settings.placement.part_memory_bytes)),
-            purging,
-            clock,
-            bell,
-            default_route=settings.placement.default_route,
-        )
-        yield Reach(places=places, checks=CheckService(catalog, keyring, places, copies, clock, bell))
-
-
-async def start_serving(app: web.Application, settings: Settings) -> tuple[web.AppRunner, str]:
-    """
-    Listen, and return the runner and the address that it listens on.
-
-    Raises:
-        ConfigurationError: the address cannot be had; the message names it.
-    """
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        # aiohttp waits so long twice: for requests to end, and for them to notice that they must.
-        shutdown_timeout=settings.server.shutdown_timeout_s / 2,
-        read_bufsize=_READ_BUFFER,
-        # Bodies are taken as they are sent, or an upload offset would count what nobody sent.
-        auto_decompress=False,
-        max_field_size=max(_LONGEST_HEADER, settings.uploads.max_metadata_bytes + 1),
-    )
-    await runner.setup()
-    site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=settings.server.backlog)
-    try:
-        await site.start()
-    except OSError as error:
-        await runner.cleanup()
-        raise ConfigurationError(
-            f"cannot listen on {settings.server.host}:{settings.server.port} "
-            f"(settings server.host and server.port): {error.strerror or error}"
-        ) from error
-    host, port = runner.addresses[0][:2]
-    return runner, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _locked(directory: DataDirectory) -> DataDirectoryLock:

@@ -4,27 +4,24 @@ Parts of the object graph: what links accounts, what people sign in with, what t
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import structlog
 from yarl import URL
 
 from gateway.api import IdentityContext
-from gateway.api.backend import Backend, BackendContext
+from gateway.api.backend import Backend
 from gateway.backends.addresses import PublicAddresses
-from gateway.backends.hosted import hosted
-from gateway.backends.loader import PluginSet, load_plugins
+from gateway.backends.loader import PluginSet
 from gateway.backends.measured import Meters
 from gateway.backends.near import NearBlobs
 from gateway.base.clock import Clock
-from gateway.base.data_directory import DataDirectory
 from gateway.base.errors import ConfigurationError
 from gateway.base.secret import Secret
 from gateway.catalog.jobs import enqueue_job, wake_jobs_of_place
 from gateway.catalog.placements import blobs_at
 from gateway.database import Database
-from gateway.http.context import People
+from gateway.http.context import Operating, People
 from gateway.http.metrics import Metrics
 from gateway.keyring import Keyring
 from gateway.mail.errors import BadAddress
@@ -32,14 +29,19 @@ from gateway.mail.messages import Sender, mail_address
 from gateway.mail.server import MailServer
 from gateway.services.accounts import AccountService
 from gateway.services.announcing import Announcing
+from gateway.services.audit import AuditLog
+from gateway.services.audit_check import AuditCheck
 from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
+from gateway.services.day_counts import DayCounts
 from gateway.services.devices import DeviceService
+from gateway.services.disclosures import DisclosureRegister
 from gateway.services.expiry_notices import ExpiryNotices
 from gateway.services.export_contents import ExportContents
 from gateway.services.export_making import ExportMaking
 from gateway.services.export_reading import ArchiveReader
 from gateway.services.exports import ExportService
+from gateway.services.holds import HoldService
 from gateway.services.identities import IdentityService
 from gateway.services.leaf_choice import UnusedLeaves
 from gateway.services.link_connections import Connector, provider_session
@@ -60,16 +62,21 @@ from gateway.services.mailing import Mailing
 from gateway.services.notices import Notices
 from gateway.services.oauth import TokenEndpoint
 from gateway.services.openid import OpenIdClient
+from gateway.services.operator_desk import OperatorDesk
+from gateway.services.operator_sign_in import OperatorSignIn
 from gateway.services.personal_data import PersonalData
-from gateway.services.places import HOME
 from gateway.services.playback import PlaybackService
 from gateway.services.policies import PolicyService
+from gateway.services.retention import RetentionService
 from gateway.services.sealed_reading import SealedReading
 from gateway.services.sign_in_attempts import Attempts
 from gateway.services.sign_in_limits import SignInLimits
+from gateway.services.unused_accounts import UnusedAccounts
 from gateway.services.ways import Ways
 from gateway.services.work import Courtesy, WorkBell
 from gateway.settings import Settings
+
+log = structlog.get_logger()
 
 log = structlog.get_logger()
 
@@ -189,6 +196,7 @@ async def open_people(
     keyring: Keyring,
     plugins: PluginSet,
     accounts: AccountService,
+    disclosures: DisclosureRegister,
     clock: Clock,
     bell: WorkBell,
 ) -> tuple[People, LookUpReplacement]:
@@ -203,7 +211,16 @@ async def open_people(
     counts = SignInLimits(catalog, look_ups, clock, limits)
     attempts = Attempts(catalog, clock, lifetime_s=limits.attempt_lifetime_s)
     openid = OpenIdClient(http, clock, timeout_s=settings.links.token_timeout_s)
-    identities = IdentityService(catalog, keyring, accounts, look_ups, clock, is_open=limits.open)
+    identities = IdentityService(
+        catalog,
+        keyring,
+        accounts,
+        look_ups,
+        disclosures,
+        ways.recipients(),
+        clock,
+        is_open=limits.open,
+    )
     replacement = LookUpReplacement(catalog, keyring, look_ups, identities, clock, bell, settings.leaving)
     people = People(
         ways=ways,
@@ -331,40 +348,56 @@ def _sender_address(setting: str, value: str) -> str:
     return address
 
 
-async def open_home(
-    settings: Settings, stack: AsyncExitStack, metrics: Metrics, clock: Clock
-) -> tuple[PluginSet, Backend, NearBlobs | None]:
+async def open_operating(
+    settings: Settings,
+    stack: AsyncExitStack,
+    catalog: Database,
+    keyring: Keyring,
+    accounts: AccountService,
+    people: People,
+    disclosures: DisclosureRegister,
+    counts: DayCounts,
+    audit: AuditLog,
+    holds: HoldService,
+    retention: RetentionService,
+    unused: UnusedAccounts,
+    clock: Clock,
+    bell: WorkBell,
+) -> Operating:
     """
-    Load the plugins, and connect the operator's own backend; with its blobs as files, where they are files of this machine.
+    Build what operators work with.
+
+    Raises:
+        ConfigurationError: the section [operators] is wrong.
     """
-    plugins = load_plugins(
-        wanted={settings.home.kind, *settings.links.kinds},
-        wanted_identities=settings.sign_in.kinds,
-        disabled=settings.plugins.disabled,
-        pinned=settings.plugins.pinned,
+    http = await stack.enter_async_context(provider_session())
+    return Operating(
+        sign_in=OperatorSignIn(
+            catalog,
+            keyring,
+            audit,
+            OpenIdClient(http, clock, timeout_s=settings.links.token_timeout_s),
+            LookUps(catalog, keyring),
+            clock,
+            settings.operators,
+            is_production=settings.server.production,
+        ),
+        desk=OperatorDesk(
+            catalog,
+            accounts,
+            people.identities,
+            people.devices,
+            holds,
+            disclosures,
+            audit,
+            clock,
+            bell,
+        ),
+        disclosures=disclosures,
+        counts=counts,
+        audit=audit,
+        audit_check=AuditCheck(catalog, keyring, audit),
+        holds=holds,
+        retention=retention,
+        unused=unused,
     )
-    for fault in plugins.faults:
-        log.error("plugin.left_out", plugin=fault.plugin, reason=str(fault), exc_info=fault.cause)
-    home_settings = dict(settings.home.settings)
-    if settings.home.kind == "local":
-        home_settings.setdefault("root", str(DataDirectory(settings.data_dir).blobs))
-    connection = await stack.enter_async_context(
-        plugins.connect(settings.home.kind, BackendContext(account=HOME), home_settings)
-    )
-    meters = Meters(calls=metrics.backend_calls, duration=metrics.backend_duration)
-    home = hosted(connection, kind=settings.home.kind, limits=settings.backends, clock=clock, meters=meters)
-    await home.probe()
-    open_file = plugins.kinds[settings.home.kind].open_file
-    if open_file is None:
-        return plugins, home, None
-    near = NearBlobs(
-        partial(open_file, connection),
-        kind=settings.home.kind,
-        meters=meters,
-        clock=clock,
-        most_open=settings.playback.open_files,
-        idle_s=settings.playback.open_file_idle_s,
-        threads=settings.playback.threads,
-    )
-    stack.callback(near.close)
-    return plugins, home, near

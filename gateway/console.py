@@ -4,6 +4,8 @@ What commands work with: the databases and the keys, without the daemon around t
 Apart from `gateway.app` because importing that takes a second, and a command should answer sooner.
 """
 
+import os
+import pwd
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +16,9 @@ from gateway.database import Database, migrate
 from gateway.keyring import FileRootStore, Keyring
 from gateway.services.accounts import AccountService
 from gateway.services.announcing import Announcing
+from gateway.services.audit import AuditLog
+from gateway.services.audit_check import AuditCheck
+from gateway.services.disclosures import DisclosureRegister
 from gateway.services.erasure import ErasureService
 from gateway.services.holds import HoldService
 from gateway.services.leaving import LeavingService
@@ -23,6 +28,7 @@ from gateway.services.playback import LiveReads
 from gateway.services.policies import PolicyService
 from gateway.services.purging import PurgeService
 from gateway.services.retention import RetentionService
+from gateway.services.roles import CONSOLE, Actor
 from gateway.services.unused_accounts import UnusedAccounts
 from gateway.services.work import WorkBell
 from gateway.settings import Settings
@@ -34,6 +40,7 @@ class Console:
     """
     What commands work with: beside a running daemon, or alone.
 
+    *actor* is what the audit log calls whoever gave the command.
     *is_alone* says that no daemon runs on this data directory, and none can start before the command has ended.
     """
 
@@ -49,6 +56,10 @@ class Console:
     policies: PolicyService
     unused: UnusedAccounts
     retention: RetentionService
+    audit: AuditLog
+    audit_check: AuditCheck
+    disclosures: DisclosureRegister
+    actor: Actor
     is_alone: bool
 
 
@@ -78,11 +89,14 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
         places = NoPlaces()
         purging = PurgeService(catalog, spool, places, clock)
         stack.push_async_callback(purging.close)
-        holds = HoldService(catalog, keyring, clock)
-        erasure = ErasureService(catalog, keyring, purging, places, LiveReads(), holds, clock, WorkBell())
         accounts = AccountService(catalog, keyring, clock)
         notices = Notices(catalog, keyring, clock, has_mail=bool(settings.mail.host))
         announcing = Announcing(catalog, notices, clock, settings.notices)
+        audit = AuditLog(catalog, keyring, clock)
+        holds = HoldService(catalog, keyring, audit, clock)
+        erasure = ErasureService(
+            catalog, keyring, purging, places, LiveReads(), holds, audit, clock, WorkBell()
+        )
         yield Console(
             settings=settings,
             catalog=catalog,
@@ -92,12 +106,16 @@ async def open_console(settings: Settings) -> AsyncIterator[Console]:
             leaving=LeavingService(
                 catalog, keyring, erasure, holds, notices, clock, WorkBell(), settings.leaving
             ),
-            retention=RetentionService(catalog, erasure.ranges, clock, WorkBell(), settings.retention),
+            retention=RetentionService(catalog, erasure.ranges, audit, clock, WorkBell(), settings.retention),
             holds=holds,
             notices=notices,
             announcing=announcing,
             policies=PolicyService(catalog, announcing, clock),
-            unused=UnusedAccounts(catalog, notices, accounts, erasure, settings.retention),
+            unused=UnusedAccounts(catalog, notices, accounts, erasure, audit, settings.retention),
+            audit=audit,
+            audit_check=AuditCheck(catalog, keyring, audit),
+            disclosures=DisclosureRegister(catalog, keyring, audit, clock),
+            actor=console_actor(),
             is_alone=lock is not None,
         )
 
@@ -117,3 +135,15 @@ async def open_databases(settings: Settings, stack: AsyncExitStack) -> tuple[Dat
     await migrate(catalog, "gateway.catalog.migrations")
     await migrate(keys, "gateway.keyring.migrations")
     return catalog, keys
+
+
+def console_actor() -> Actor:
+    """
+    Return what the audit log calls whoever runs this process: the Unix user, as the system knows him, whatever he sets.
+    """
+    user = os.getuid()
+    try:
+        name = pwd.getpwuid(user).pw_name
+    except KeyError:
+        name = str(user)
+    return Actor(f"{CONSOLE}:{name}", CONSOLE)

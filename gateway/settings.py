@@ -15,9 +15,11 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 
+from gateway.account_settings import Exports, Leaving
 from gateway.base.errors import ConfigurationError
 from gateway.base.sections import NotNegative, Port, Positive, Section
 from gateway.base.toml import merge_tables, merge_variable, read_tables
+from gateway.operator_settings import Audit, Operators
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
 
@@ -367,40 +369,6 @@ class Retention(Section, frozen=True):
     """With more accounts due than this they wait for an operator; 0 is no limit."""
 
 
-class Leaving(Section, frozen=True):
-    """
-    How accounts end.
-    """
-
-    cooling_off_s: NotNegative = 7 * _DAY
-    """How long a user who asked to be erased may change his mind, counted while the gateway runs; 0: not at all."""
-    fresh_sign_in_s: Positive = 600
-    """Whoever would be erased at once must have signed in within so long."""
-    look_ups_interval_s: Positive = _DAY
-    """The key by which people are found is replaced after somebody has left, at most once in so long."""
-    look_ups_batch: Positive = 500
-    """People whose look-ups are made anew in one transaction."""
-
-
-class Exports(Section, frozen=True):
-    """
-    What users take away.
-    """
-
-    lifetime_s: Positive = 7 * _DAY
-    """How long an archive is offered once it is ready; then its key is shredded."""
-    at_once: Positive = 1
-    per_day: Positive = 3
-    downloads_at_once: Positive = 2
-    """Of one user: exports that are prepared or offered, that are asked for in 24 hours, and downloads that go on."""
-    max_bytes: NotNegative = 0
-    """The most sound in one; 0 is no limit."""
-    patience_s: NotNegative = 6 * _HOUR
-    retry_s: Positive = 300
-    """A place that does not answer is tried again so long, in such steps, before a recording there is left out."""
-    workers: Positive = 2
-
-
 class Plugins(Section, frozen=True):
     """
     Backend plugins.
@@ -456,6 +424,8 @@ class Settings(Section, frozen=True):
     retention: Retention = Retention()
     leaving: Leaving = Leaving()
     exports: Exports = Exports()
+    operators: Operators = Operators()
+    audit: Audit = Audit()
     plugins: Plugins = Plugins()
     log: Log = Log()
     hardening: Hardening = Hardening()

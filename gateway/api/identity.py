@@ -168,6 +168,11 @@ class IdentityKind(Generic[SettingsT]):
     connect: Callable[[IdentityContext, SettingsT], AbstractAsyncContextManager[CodeProvider]] | None = None
     profile: Callable[[SettingsT], OpenIdProfile] | None = None
     secret_settings: frozenset[str] = frozenset()
+    recipient: str | None = None
+    """
+    Whom a person's number or sign-in is given to, such as a company's name: users are told. None: nobody outside, for codes;
+    for an OpenID provider, what *title* says.
+    """
 
     def __post_init__(self) -> None:
         if (self.connect is None) == (self.profile is None):

@@ -8,8 +8,9 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Integer, and_, bindparam, func, or_, select, update
 
+from gateway.catalog.export_tables import export_entries, export_parts, exports
 from gateway.catalog.recordings import RecordingRow
-from gateway.catalog.tables import export_entries, export_parts, exports, recordings
+from gateway.catalog.tables import recordings
 from gateway.database import Connection
 
 WAITING: Final = "waiting"

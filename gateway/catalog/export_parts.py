@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Integer, bindparam, delete, select, update
 
-from gateway.catalog.tables import export_parts
+from gateway.catalog.export_tables import export_parts
 from gateway.database import Connection
 
 

@@ -19,7 +19,8 @@ from sqlalchemy import (
 
 from gateway.base.ids import KeySlot, LeafIndex, UserId
 from gateway.catalog.export_entries import WAITING
-from gateway.catalog.tables import export_entries, export_parts, exports, recordings
+from gateway.catalog.export_tables import export_entries, export_parts, exports
+from gateway.catalog.tables import recordings
 from gateway.database import Connection
 
 PREPARING: Final = "preparing"

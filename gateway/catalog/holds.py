@@ -111,11 +111,22 @@ async def lock_with_holds(
     return {recording.id: (recording, bool(held)) for recording, held in rows}
 
 
-async def list_holds(connection: Connection) -> list[Hold]:
+async def get_hold(connection: Connection, hold_id: str) -> Hold | None:
     """
-    Return every hold, lifted and ended ones too, oldest first.
+    Return the hold, lifted or not.
     """
-    rows = await connection.execute(select(holds).order_by(holds.c.created_at, holds.c.id))
+    row = (await connection.execute(select(holds).where(holds.c.id == hold_id))).one_or_none()
+    return None if row is None else Hold.from_row(row)
+
+
+async def list_holds(connection: Connection, *, user_id: UserId | None = None) -> list[Hold]:
+    """
+    Return every hold, or every one on a user, lifted and ended ones too, oldest first.
+    """
+    query = select(holds).order_by(holds.c.created_at, holds.c.id)
+    if user_id is not None:
+        query = query.where(holds.c.user_id == user_id)
+    rows = await connection.execute(query)
     return [Hold.from_row(row) for row in rows]
 
 

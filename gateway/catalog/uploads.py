@@ -14,7 +14,8 @@ from typing import Final, Self
 from sqlalchemy import BigInteger, Row, bindparam, delete, func, select, update
 
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
-from gateway.catalog.tables import exports, pieces, recordings, uploads
+from gateway.catalog.export_tables import exports
+from gateway.catalog.tables import pieces, recordings, uploads
 from gateway.database import Connection
 
 FIRST_FENCE: Final = 1

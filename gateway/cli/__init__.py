@@ -11,8 +11,10 @@ import click
 
 from gateway import __version__
 from gateway.base.errors import GatewayError
+from gateway.cli.audit import audit
 from gateway.cli.delete import delete
 from gateway.cli.demo import demo
+from gateway.cli.disclosures import disclosure
 from gateway.cli.download import download
 from gateway.cli.holds import hold
 from gateway.cli.jobs import job
@@ -58,6 +60,8 @@ for command in (
     retention,
     notice,
     policy,
+    audit,
+    disclosure,
     scrub,
     plugin,
 ):

@@ -2,7 +2,6 @@
 ``gateway hold``: what must not be erased, whoever asks for it.
 """
 
-import getpass
 import json
 import uuid
 from datetime import UTC, datetime
@@ -65,7 +64,8 @@ async def _place(
     async with open_console(settings) as console:
         return await console.holds.place(
             UserId(user_id),
-            Cause(reason=reason, placed_by=getpass.getuser()),
+            Cause(reason=reason, placed_by=console.actor.id),
+            by=console.actor,
             recording_id=None if recording is None else RecordingId(recording),
             tells_user=tells_user,
             ends_at=ends_at,
@@ -75,12 +75,18 @@ async def _place(
 @hold.command("list")
 @installation_options
 @click.option("--all", "with_ended", is_flag=True, help="Lifted and ended ones too.")
+@click.option(
+    "--reason",
+    help="Show who placed each hold, and why, too. This is your own reason to look; each user can read it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def list_all(config: Path | None, data_dir: Path | None, with_ended: bool, as_json: bool) -> None:
+def list_all(
+    config: Path | None, data_dir: Path | None, with_ended: bool, reason: str | None, as_json: bool
+) -> None:
     """
     Show what is held.
     """
-    rows = run(_list(load_settings(config, data_dir), with_ended=with_ended))
+    rows = run(_list(load_settings(config, data_dir), with_ended=with_ended, reason=reason))
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
@@ -90,12 +96,15 @@ def list_all(config: Path | None, data_dir: Path | None, with_ended: bool, as_js
     print_table(titles, [list(row.values()) for row in rows], empty="Nothing is held.")
 
 
-async def _list(settings: Settings, *, with_ended: bool) -> list[dict[str, Any]]:
+async def _list(settings: Settings, *, with_ended: bool, reason: str | None) -> list[dict[str, Any]]:
     from gateway.base.wording import format_time
     from gateway.console import open_console
 
     async with open_console(settings) as console:
-        views = await console.holds.list_holds()
+        if reason is None:
+            views = await console.holds.list_holds()
+        else:
+            views = await console.holds.look_at_causes(by=console.actor, reason=reason)
     return [
         {
             "id": view.hold.id,
@@ -131,4 +140,4 @@ async def _lift(settings: Settings, hold_id: str) -> None:
     # What it logs is the record of who did what; it belongs on stderr.
     configure_logs(settings.log)
     async with open_console(settings) as console:
-        await console.holds.lift(hold_id)
+        await console.holds.lift(hold_id, by=console.actor)

@@ -65,8 +65,8 @@ def retry(config: Path | None, data_dir: Path | None, all_parked: bool, job_id: 
 
 
 async def _retry(settings: Settings, job_id: str | None) -> int:
-    from gateway.catalog.jobs import retry_parked_jobs
     from gateway.console import open_console
+    from gateway.services.job_retries import retry_parked
 
-    async with open_console(settings) as console, console.catalog.write() as connection:
-        return await retry_parked_jobs(connection, job_id)
+    async with open_console(settings) as console:
+        return await retry_parked(console.catalog, console.audit, console.actor, job_id)

@@ -74,13 +74,15 @@ async def _send(settings: Settings, kind: str, title: str, body: str, to: str, *
     # What it logs is the record of who did what; it belongs on stderr.
     configure_logs(settings.log)
     async with open_console(settings) as console:
-        return await console.announcing.announce(
+        run_id = await console.announcing.announce(
             kind,
             title=title,
             body=body,
             is_promotional=promotional,
             to=None if to == "all" else _read_ids(Path(to)),
         )
+        await console.audit.note(console.actor, "notice.announced", subject=run_id, facts={"kind": kind})
+        return run_id
 
 
 def _read_template(file: Path) -> tuple[str, str]:

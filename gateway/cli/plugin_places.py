@@ -55,7 +55,7 @@ def linked_place(settings: Settings, kind: str, link_id: str) -> Opening:
     Raises:
         ConfigurationError: there is no such link, or it is of another kind.
     """
-    from gateway.app import open_reach
+    from gateway.reach import open_reach
 
     asyncio.run(_require_link(settings, kind, link_id))
 

@@ -61,6 +61,7 @@ async def _publish(settings: Settings, body: str, effective_at: int, *, is_markd
             format="markdown" if is_markdown else "text",
             effective_at=effective_at,
         )
+        await console.audit.note(console.actor, "policy.published", facts={"version": published.version})
     return published.version
 
 

@@ -116,7 +116,7 @@ async def _approve(settings: Settings, due: int, stored_before: int) -> None:
     # What it logs is the record of who did what; it belongs on stderr.
     configure_logs(settings.log)
     async with open_console(settings) as console:
-        await console.retention.approve(due=due, stored_before=stored_before)
+        await console.retention.approve(by=console.actor, due=due, stored_before=stored_before)
 
 
 @retention.command("approve-accounts")
@@ -145,4 +145,6 @@ async def _approve_accounts(settings: Settings, due: int, ends_before: int) -> N
     # What it logs is the record of who did what; it belongs on stderr.
     configure_logs(settings.log)
     async with open_console(settings) as console:
-        await console.unused.approve(due=due, ends_before=ends_before, at=SystemClock().now_ms())
+        await console.unused.approve(
+            by=console.actor, due=due, ends_before=ends_before, at=SystemClock().now_ms()
+        )

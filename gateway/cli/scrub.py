@@ -62,7 +62,7 @@ def scrub(config: Path | None, data_dir: Path | None, deep: bool, as_json: bool)
 
 
 async def _scrubbed(settings: Settings, *, deep: bool) -> "list[Finding]":
-    from gateway.app import open_reach
+    from gateway.reach import open_reach
 
     found: list[Finding] = []
     async with open_reach(settings) as reach:

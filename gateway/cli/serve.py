@@ -32,8 +32,9 @@ def serve(config: Path | None, data_dir: Path | None, host: str | None, port: in
 
 
 async def _serve(settings: Settings) -> None:
-    from gateway.app import open_gateway, start_serving
+    from gateway.app import open_gateway
     from gateway.base.clock import SystemClock
+    from gateway.listening import start_serving
 
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -37,6 +37,9 @@ async def _new(settings: Settings, user_id: str, lifetime_s: int) -> str:
     from gateway.console import open_console
 
     async with open_console(settings) as console:
+        # Before it is made: whoever has it can hear what its user can.
+        user = await console.accounts.get_user(UserId(user_id))
+        await console.audit.note(console.actor, "token.made", user=user, facts={"lifetime_s": lifetime_s})
         secret = await console.accounts.new_token(UserId(user_id), lifetime_s=lifetime_s)
         return secret.reveal().decode()
 
@@ -62,6 +65,8 @@ async def _revoke(settings: Settings, user_id: str | None, token_text: str | Non
 
     async with open_console(settings) as console:
         if user_id is not None:
+            user = await console.accounts.get_user(UserId(user_id))
+            await console.audit.note(console.actor, "tokens.revoked", user=user)
             return await console.accounts.revoke_tokens_of(UserId(user_id))
         assert token_text is not None
         await console.accounts.revoke_token(token_text)

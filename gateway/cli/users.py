@@ -39,49 +39,59 @@ async def _add(settings: Settings, name: str, phone: str | None, email: str | No
     from gateway.console import open_console
 
     async with open_console(settings) as console:
-        return await console.accounts.add_user(name=name, phone=phone, email=email)
+        user_id = await console.accounts.add_user(name=name, phone=phone, email=email)
+        await console.audit.note(console.actor, "user.added", user=await console.accounts.get_user(user_id))
+        return user_id
 
 
 @user.command("list")
 @installation_options
+@click.option(
+    "--reason",
+    help="Show names, numbers and addresses, too. This is your reason to look; each user can read it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def list_users(config: Path | None, data_dir: Path | None, as_json: bool) -> None:
+def list_users(config: Path | None, data_dir: Path | None, reason: str | None, as_json: bool) -> None:
     """
-    Show all users.
+    Show all users: their ids, and how much they have.
     """
-    rows = run(_list(load_settings(config, data_dir)))
+    rows = run(_list(load_settings(config, data_dir), reason))
     if as_json:
         click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     from gateway.cli.tables import print_table
 
+    titles = ("id", "state", "recordings", *(("name", "phone", "email") if reason is not None else ()))
     print_table(
-        ("id", "name", "phone", "email", "state", "recordings"),
-        [
-            (row["id"], row["name"], row["phone"], row["email"], row["state"], row["recordings"])
-            for row in rows
-        ],
+        titles,
+        [[row[title] for title in titles] for row in rows],
         empty="There are no users yet: gateway user add --name NAME makes one.",
     )
 
 
-async def _list(settings: Settings) -> list[dict[str, Any]]:
+async def _list(settings: Settings, reason: str | None) -> list[dict[str, Any]]:
     from gateway.base.wording import format_time
     from gateway.console import open_console
 
     async with open_console(settings) as console:
-        return [
-            {
-                "id": account.id,
-                "state": account.state,
-                "created_at": format_time(account.created_at),
-                "recordings": account.recordings,
-                "name": account.personal.name if account.personal else None,
-                "phone": account.personal.phone if account.personal else None,
-                "email": account.personal.email if account.personal else None,
+        counted = [pair async for pair in console.accounts.counted_users()]
+        if reason is not None:
+            active = [user for user, _ in counted if user.is_active]
+            await console.audit.note_looks(console.actor, "user.looked-at", active, reason)
+        rows = []
+        for user, recordings in counted:
+            row = {
+                "id": user.id,
+                "state": user.state,
+                "created_at": format_time(user.created_at),
+                "recordings": recordings,
             }
-            async for account in console.accounts.list_users()
-        ]
+            if reason is not None:
+                personal = await console.accounts.personal_of(user)
+                for field in ("name", "phone", "email"):
+                    row[field] = None if personal is None else getattr(personal, field)
+            rows.append(row)
+    return rows
 
 
 @user.command("erase")
@@ -90,8 +100,16 @@ async def _list(settings: Settings) -> list[dict[str, Any]]:
 @click.option(
     "--later", is_flag=True, help="After the cooling-off time, as if the user had asked; he may take it back."
 )
+@click.option(
+    "--basis",
+    type=click.Choice(["asked-by-user", "legal-order", "abuse", "not-told"]),
+    default="not-told",
+    help="Why, for the audit log.",
+)
 @click.argument("user_id", metavar="USER")
-def erase(config: Path | None, data_dir: Path | None, yes: bool, later: bool, user_id: str) -> None:
+def erase(
+    config: Path | None, data_dir: Path | None, yes: bool, later: bool, basis: Any, user_id: str
+) -> None:
     """
     Erase a user: shred everything he had, for good. Prints the receipt.
     """
@@ -102,11 +120,11 @@ def erase(config: Path | None, data_dir: Path | None, yes: bool, later: bool, us
             abort=True,
             err=True,
         )
-    work = _erase_later(settings, user_id) if later else _erase(settings, user_id)
+    work = _erase_later(settings, user_id) if later else _erase(settings, user_id, basis)
     click.echo(json.dumps(run(work), indent=2))
 
 
-async def _erase(settings: Settings, user_id: str) -> Any:
+async def _erase(settings: Settings, user_id: str, basis: Any) -> Any:
     import msgspec
 
     from gateway.cli.logs import configure_logs
@@ -116,7 +134,7 @@ async def _erase(settings: Settings, user_id: str) -> Any:
     # What it logs is the record of what was done; it belongs on stderr.
     configure_logs(settings.log)
     async with open_console(settings) as console:
-        salt = await console.erasure.bury_account(UserId(user_id))
+        salt = await console.erasure.bury_account(UserId(user_id), by=console.actor, basis=basis)
         say("Revoked: nothing of this user is served any more. Shredding.")
         if console.is_alone:
             await console.erasure.shred_account(UserId(user_id), salt=salt)

@@ -29,6 +29,10 @@ Purpose = Literal[
     "unsubscribe",
     "export",
     "export-entry",
+    "audit",
+    "audit-mac",
+    "operators",
+    "disclosure",
 ]
 """What a sub-key is for; each purpose has one use and one format, listed in FORMAT §5.4."""
 

@@ -8,7 +8,7 @@ SameSite=Lax, which keeps it out of most of these to begin with.
 
 import hmac
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from aiohttp import web
 
@@ -89,7 +89,16 @@ async def session_of(request: web.Request) -> Session | None:
     return Session(user=user, token=secret, csrf=csrf_token(secret))
 
 
-def is_own(session: Session, told: str | None) -> bool:
+class HasForms(Protocol):
+    """
+    A session whose forms carry a token.
+    """
+
+    @property
+    def csrf(self) -> str: ...
+
+
+def is_own(session: HasForms, told: str | None) -> bool:
     """
     Tell whether a request that changes something comes from a page of this session: by the token that it carries.
     """

@@ -14,12 +14,17 @@ from gateway.database import Database
 from gateway.http.metrics import Metrics
 from gateway.keyring import Keyring
 from gateway.services.accounts import AccountService
+from gateway.services.audit import AuditLog
+from gateway.services.audit_check import AuditCheck
 from gateway.services.codes import CodeSignIn
 from gateway.services.consents import ConsentSignIn
+from gateway.services.day_counts import DayCounts
 from gateway.services.devices import DeviceService
+from gateway.services.disclosures import DisclosureRegister
 from gateway.services.erasure import ErasureService
 from gateway.services.errors import NotFound
 from gateway.services.exports import ExportService
+from gateway.services.holds import HoldService
 from gateway.services.identities import IdentityService
 from gateway.services.leaving import LeavingService
 from gateway.services.link_views import LinkViews
@@ -27,11 +32,15 @@ from gateway.services.linking import LinkingService
 from gateway.services.mail_preferences import MailPreferences
 from gateway.services.moving import MoveService
 from gateway.services.notices import Notices
+from gateway.services.operator_desk import OperatorDesk
+from gateway.services.operator_sign_in import OperatorSignIn
 from gateway.services.playback import PlaybackService
 from gateway.services.policies import PolicyService
 from gateway.services.recordings import RecordingService
+from gateway.services.retention import RetentionService
 from gateway.services.routing import RoutingService
 from gateway.services.sign_in_limits import SignInLimits
+from gateway.services.unused_accounts import UnusedAccounts
 from gateway.services.uploads import UploadService
 from gateway.services.ways import Ways
 from gateway.services.whole_uploads import WholeUploads
@@ -54,6 +63,23 @@ class People:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Operating:
+    """
+    What has to do with the people who run the service.
+    """
+
+    sign_in: OperatorSignIn
+    desk: OperatorDesk
+    audit: AuditLog
+    audit_check: AuditCheck
+    disclosures: DisclosureRegister
+    counts: DayCounts
+    holds: HoldService
+    retention: RetentionService
+    unused: UnusedAccounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """
     The object graph that `gateway.app` built, as far as the wire needs it.
@@ -64,6 +90,7 @@ class Context:
     keyring: Keyring
     accounts: AccountService
     people: People
+    operating: Operating
     uploads: UploadService
     whole_uploads: WholeUploads
     recordings: RecordingService

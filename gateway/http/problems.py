@@ -23,6 +23,7 @@ _TYPE_PREFIX: Final = "urn:recording-gateway:problem:"
 
 _STATUS: Final[dict[type[Exception], tuple[int, str]]] = {
     errors.ForeignForm: (403, "Another page's form"),
+    errors.NoRole: (403, "Not allowed"),
     errors.Unauthenticated: (401, "Not signed in"),
     errors.NotInvited: (403, "Not invited"),
     errors.NotFresh: (403, "Sign in anew"),

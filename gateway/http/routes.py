@@ -13,6 +13,7 @@ from gateway.http import (
     auth_routes,
     export_routes,
     health,
+    insight_routes,
     link_routes,
     me_routes,
     notice_routes,
@@ -47,6 +48,7 @@ TAGS: Final = {
     notice_routes.TAG: "What users are told, what mail they want, and the operator's policy.",
     place_routes.TAG: "Where recordings are kept: at home, in one's own clouds, or both.",
     export_routes.TAG: "A copy of everything for its owner to take away.",
+    insight_routes.TAG: "What people who run this service did that concerns you, and what of yours went to others.",
     _MACHINES: "For probes, monitoring and generators of clients. They need no token.",
 }
 """The groups of operations, in the order in which they are read."""
@@ -114,6 +116,7 @@ def list_operations(settings: Settings) -> list[Operation]:
         *place_routes.place_operations(),
         *notice_routes.notice_operations(),
         *export_routes.export_operations(),
+        *insight_routes.insight_operations(),
         *_machine_operations(),
     ]
 

@@ -6,6 +6,7 @@ Knows recordings and users only as subjects with an id, and backends only as nam
 """
 
 from gateway.keyring.file_roots import FileRootStore
+from gateway.keyring.heads import LogHead, read_head_document
 from gateway.keyring.keyring import Keyring
 from gateway.keyring.receipts import Receipt, subject_hash, verify_receipt
 from gateway.keyring.requests import PurgeState, ShreddedEntry, ShredRequest
@@ -16,11 +17,13 @@ __all__ = [
     "FileRootStore",
     "HolderAnswer",
     "Keyring",
+    "LogHead",
     "PurgeState",
     "Receipt",
     "RootStore",
     "ShredRequest",
     "ShreddedEntry",
+    "read_head_document",
     "subject_hash",
     "verify_receipt",
 ]

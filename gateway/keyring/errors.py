@@ -13,6 +13,7 @@ What can go wrong with keys.
     ├─ RoundOvertaken         another process moved the tree while this one wanted to
     ├─ ShredRefused           this keyring was opened for reading and adding users, or is closed
     ├─ ReceiptInvalid         a receipt is not what was signed; says what is wrong with it
+    ├─ HeadInvalid            what says how far a log had come is not what was signed
     └─ RootStoreError         the place where roots live
        ├─ RootMissing         it has no root of this epoch
        │  └─ RootDamaged      it has something that may have been it
@@ -139,6 +140,14 @@ class ReceiptInvalid(KeyringError):
     """
 
     code = "receipt-invalid"
+
+
+class HeadInvalid(KeyringError):
+    """
+    A log's head does not verify; the message names what is wrong.
+    """
+
+    code = "head-invalid"
 
 
 class RootStoreError(KeyringError):

@@ -25,6 +25,7 @@ from gateway.keyring.errors import (
 )
 from gateway.keyring.founding import found
 from gateway.keyring.group_commit import GroupCommit
+from gateway.keyring.heads import LogHead, find_heads, find_newest_head, insert_head_of, sign_head
 from gateway.keyring.indexes import IndexBlocks
 from gateway.keyring.ledger import (
     append_receipts,
@@ -337,6 +338,30 @@ class Keyring:
         Return the keys that receipts are checked with.
         """
         return [(await self._service_keys.signing_key()).public]
+
+    async def sign_log_head(self, log: str, sequence: int, digest: bytes) -> LogHead:
+        """
+        Sign that the log named *log*, which lies elsewhere, has come to entry *sequence*, whose hash is *digest*; keep that.
+        """
+        signing_key = await self._service_keys.signing_key()
+        head = sign_head(log, sequence, digest, signed_at_ms=self._clock.now_ms(), key=signing_key)
+        async with durable_write(self._database) as connection:
+            await insert_head_of(connection, head)
+        return head
+
+    async def newest_log_head(self, log: str) -> LogHead | None:
+        """
+        Return the newest of what was signed about a log.
+        """
+        async with self._database.read() as connection:
+            return await find_newest_head(connection, log)
+
+    async def log_heads(self, log: str) -> list[LogHead]:
+        """
+        Return all that was signed about a log, oldest first.
+        """
+        async with self._database.read() as connection:
+            return await find_heads(connection, log)
 
     async def service_key(self, purpose: str) -> Secret:
         """

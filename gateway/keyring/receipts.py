@@ -249,16 +249,7 @@ def verify_receipt(
     if (subject_id is None) != (salt is None):
         raise ValueError("a subject is checked with its id and its salt, or not at all")
     check_shape(document)
-    public_key = next((key for key in public_keys if key_id(key) == document["key_id"]), None)
-    if public_key is None:
-        raise ReceiptInvalid(
-            f"key_id: {document['key_id']} is none of the {len(public_keys)} public keys given"
-        )
-    unsigned = {field: value for field, value in document.items() if field != "signature"}
-    try:
-        verify(public_key, _base64url(document["signature"]), canonical(unsigned))
-    except SignatureWrong:
-        raise ReceiptInvalid("signature: the receipt is not as it was signed") from None
+    check_signature(document, public_keys)
     if subject_id is not None and salt is not None:
         wanted = subject_hash(subject_id, salt).hex()
         if not hmac.compare_digest(wanted, document["subject"]["hash"]):
@@ -270,6 +261,34 @@ def verify_receipt(
             raise ReceiptInvalid("sequence: it does not count on from the receipt before")
 
 
+def signed(facts: Mapping[str, Any], key: SigningKey) -> dict[str, Any]:
+    """
+    Return *facts* with the name of the key that signs them, and the signature over their canonical form.
+    """
+    document = {**facts, "key_id": key_id(key.public)}
+    signature = base64.urlsafe_b64encode(key.sign(canonical(document))).rstrip(b"=").decode()
+    return {**document, "signature": signature}
+
+
+def check_signature(document: Mapping[str, Any], public_keys: Sequence[bytes]) -> None:
+    """
+    Return if *document* is as the holder of one of *public_keys* signed it.
+
+    Raises:
+        ReceiptInvalid: it is not.
+    """
+    public_key = next((key for key in public_keys if key_id(key) == document["key_id"]), None)
+    if public_key is None:
+        raise ReceiptInvalid(
+            f"key_id: {document['key_id']} is none of the {len(public_keys)} public keys given"
+        )
+    unsigned = {field: value for field, value in document.items() if field != "signature"}
+    try:
+        verify(public_key, _base64url(document["signature"]), canonical(unsigned))
+    except SignatureWrong:
+        raise ReceiptInvalid("signature: the receipt is not as it was signed") from None
+
+
 def _sign(facts: dict[str, Any], link: Link, key: SigningKey) -> Receipt:
     document = {
         "format": FORMAT,
@@ -277,11 +296,9 @@ def _sign(facts: dict[str, Any], link: Link, key: SigningKey) -> Receipt:
         "sequence": link.sequence,
         "previous": link.previous,
         "limits": _LIMITS,
-        "key_id": key_id(key.public),
         **facts,
     }
-    signature = base64.urlsafe_b64encode(key.sign(canonical(document))).rstrip(b"=").decode()
-    document["signature"] = signature
+    document = signed(document, key)
     return Receipt(document, link.sequence, canonical(document).decode())
 
 

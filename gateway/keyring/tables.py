@@ -87,3 +87,12 @@ receipts = Table(
     Column("document", Text, nullable=False),  # canonical JSON, signature included
     Index("receipts_by_subject", "subject_id", "sequence"),
 )
+
+log_heads = Table(
+    "log_heads",
+    metadata,
+    Column("log", Text, primary_key=True),  # which log it is of
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),  # of its newest entry then
+    Column("document", Text, nullable=False),  # canonical JSON, signature included
+)
+"""What was signed about logs that lie elsewhere: how far they had come."""

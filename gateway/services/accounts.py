@@ -6,7 +6,6 @@ import hashlib
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -45,19 +44,6 @@ class Personal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     phone: str | None = None
     email: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """
-    A user as an operator sees him; *personal* is None once he is erased, or if it cannot be opened.
-    """
-
-    id: UserId
-    state: str
-    created_at: int
-    recordings: int
-    personal: Personal | None
 
 
 class AccountService:
@@ -109,14 +95,14 @@ class AccountService:
                     return slot
             log.error("keys.older_than_catalog", slot=slot)
 
-    async def list_users(self) -> AsyncIterator[Account]:
+    async def counted_users(self) -> AsyncIterator[tuple[catalog.User, int]]:
         """
-        Yield every user, erased ones too, oldest first.
+        Yield every user, erased ones too, oldest first, with the number of his recordings.
         """
         async with self._catalog.read() as connection:
             rows = [row async for row in catalog.iterate_users(connection)]
-        for user, recordings in rows:
-            yield Account(user.id, user.state, user.created_at, recordings, await self._open_personal(user))
+        for row in rows:
+            yield row
 
     async def get_user(self, user_id: UserId) -> catalog.User:
         """

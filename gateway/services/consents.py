@@ -18,7 +18,7 @@ from yarl import URL
 from gateway.services.errors import IdentityRefused, InvalidField, ProviderUnavailable, SignInGone
 from gateway.services.identities import Proven
 from gateway.services.oauth import Proof
-from gateway.services.openid import OpenIdClient, authorization_url, is_issuer
+from gateway.services.openid import OpenIdClient, answered_code, authorization_url
 from gateway.services.returns import check_return
 from gateway.services.sign_in_attempts import Attempts, Kept
 from gateway.services.ways import Ways
@@ -29,7 +29,6 @@ log = structlog.get_logger()
 _GRANT: Final = "grant"
 _CHALLENGE: Final = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _VERIFIER: Final = re.compile(r"[A-Za-z0-9._~-]{43,128}", re.ASCII)
-_LONGEST_CODE: Final = 8192
 
 
 class _Asked(Kept, frozen=True, kw_only=True, omit_defaults=True):
@@ -113,7 +112,7 @@ class ConsentSignIn:
             space,
             redirect_uri,
             return_to=return_to,
-            browser_hash=_hash(browser),
+            browser_hash=browser_hash(browser),
             is_remembered=is_remembered,
         )
 
@@ -137,18 +136,12 @@ class ConsentSignIn:
         """
         profile = self._ways.profile(space)
         asked = await self._attempts.take(space, state, _Asked)
-        if asked.browser_hash is not None and (
-            browser is None or not hmac.compare_digest(_hash(browser), asked.browser_hash)
-        ):
-            raise SignInGone("this sign-in was begun in another browser; begin again in this one")
+        if asked.browser_hash is not None:
+            check_browser(browser, asked.browser_hash)
         try:
-            if profile.names_issuer if issuer is None else not is_issuer(profile, issuer):
-                raise IdentityRefused("the answer is another provider's")
-            if error is not None or not code or len(code) > _LONGEST_CODE:
-                raise IdentityRefused("signing in was not allowed, or was broken off")
             person = await self._openid.person(
                 profile,
-                code=code,
+                code=answered_code(profile, code=code, error=error, issuer=issuer),
                 verifier=asked.verifier,
                 redirect_uri=asked.redirect_uri,
                 nonce=asked.nonce,
@@ -210,5 +203,19 @@ def _with(address: str, **told: str) -> str:
     return str(URL(address).update_query(told))
 
 
-def _hash(browser: str) -> str:
+def check_browser(browser: str | None, begun_in: str) -> None:
+    """
+    Return if *browser*, a secret that its cookie brings, is the one whose hash is *begun_in*.
+
+    Raises:
+        SignInGone: it is another one.
+    """
+    if browser is None or not hmac.compare_digest(browser_hash(browser), begun_in):
+        raise SignInGone("this sign-in was begun in another browser; begin again in this one")
+
+
+def browser_hash(browser: str) -> str:
+    """
+    Return what an attempt remembers of the browser that began it.
+    """
     return hashlib.sha256(browser.encode("utf-8", "replace")).hexdigest()

@@ -22,6 +22,7 @@ from gateway.database import Database
 from gateway.keyring import Keyring
 from gateway.keyring.errors import LeafShredded, SlotShredded
 from gateway.services.blobs import BlobCopy, PlacedBlob, SourceFailed, SpooledBlob, audio_key, blob_size
+from gateway.services.disclosures import DisclosureRegister
 from gateway.services.opening import SealedSource
 from gateway.services.places import HOME, Places
 from gateway.services.purging import PurgeService
@@ -46,6 +47,7 @@ class CopyService:
         places: Places,
         putter: BlobPutter,
         purging: PurgeService,
+        disclosures: DisclosureRegister,
         clock: Clock,
         bell: WorkBell,
         *,
@@ -57,6 +59,7 @@ class CopyService:
         self._places = places
         self._putter = putter
         self._purging = purging
+        self._disclosures = disclosures
         self._clock = clock
         self._bell = bell
         self._default_route: DefaultRoute = default_route
@@ -178,10 +181,16 @@ class CopyService:
         """
         Note that the copy is there; False if nobody wants it any more.
         """
+        disclosure = None
+        if placement.backend != HOME:
+            disclosure = await self._disclosures.of_copy(
+                recording.user_id, recording.key_slot, placement.backend
+            )
         async with self._catalog.write() as connection:
             arrived = placed.Arrived(placement.blob_key, landed.ref.locator, size, landed.digest)
             is_placed = await placed.mark_placed(connection, arrived, at=self._clock.now_ms())
             if is_placed:
+                await self._disclosures.insert(connection, disclosure)
                 route = await route_in_force(connection, recording.user_id, self._default_route)
                 if not route.keeps_home:
                     await enqueue_job(connection, "trim", str(recording.id))

@@ -8,9 +8,8 @@ Blobs are deleted last: what makes a recording unreadable is the end of its key.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -18,32 +17,31 @@ from gateway.base.batches import Batches
 from gateway.base.clock import Clock
 from gateway.base.ids import KeySlot, LeafIndex, RecordingId, UserId
 from gateway.catalog import holds, markers, recordings, uploads, users
-from gateway.catalog.expiries import Expiry, bury_expired
-from gateway.catalog.exports import delete_exports_of, end_exports_by_leaves
 from gateway.catalog.holds import Hold
-from gateway.catalog.identities import look_up_generation, note_left
 from gateway.catalog.jobs import enqueue_job, enqueue_jobs
 from gateway.catalog.links import end_links_of
-from gateway.catalog.moves import stop_moves_of
-from gateway.catalog.notices import forget_told
 from gateway.catalog.placements import placements_of
 from gateway.catalog.recordings import RecordingRow
-from gateway.catalog.routes import delete_route
 from gateway.catalog.unused import used_since
 from gateway.catalog.users import User
-from gateway.database import Connection, Database, DatabaseUnavailable
-from gateway.keyring import Keyring, Receipt, ShreddedEntry, ShredRequest, subject_hash
-from gateway.keyring.errors import NotShredded
+from gateway.database import Database, DatabaseUnavailable
+from gateway.keyring import Keyring, Receipt, ShredRequest, subject_hash
+from gateway.services.audit import AuditLog
+from gateway.services.burials import bury_all_of, bury_shredded
 from gateway.services.errors import NotFound
 from gateway.services.holds import HoldService
 from gateway.services.places import HOME, Places
 from gateway.services.playback import LiveReads
 from gateway.services.purging import PurgeService
 from gateway.services.ranges import RangeErasure
+from gateway.services.roles import Actor
 from gateway.services.shredding import Shredding, request_of
 from gateway.services.work import WorkBell
 
 log = structlog.get_logger()
+
+Basis = Literal["asked-by-user", "legal-order", "abuse", "not-told"]
+"""Why an operator erases an account, as a word: it says nothing about a person, and stays."""
 
 _FOLLOWED: Final = "shredding-log"
 _LOG_BATCH: Final = 500
@@ -77,6 +75,8 @@ class Erasure:
 class ErasureService:
     """
     Erases recordings, unfinished uploads and accounts.
+
+    Tells *on_erased* of each recording that is gone how many milliseconds it took to destroy its key.
     """
 
     def __init__(
@@ -87,10 +87,15 @@ class ErasureService:
         places: Places,
         reads: LiveReads,
         holds: HoldService,
+        audit: AuditLog,
         clock: Clock,
         bell: WorkBell,
+        *,
+        on_erased: Callable[[int], object] = lambda delay_ms: None,
     ) -> None:
         self._holds = holds
+        self._on_erased = on_erased
+        self._audit = audit
         self._catalog = catalog_db
         self._keyring = keyring
         self._purging = purging
@@ -238,9 +243,13 @@ class ErasureService:
         """
         await self._purging.remove_blobs(recording_id)
         # One without a receipt went with its account.
-        with suppress(NotShredded):
+        receipts = await self._keyring.receipts_of(str(recording_id))
+        if receipts:
             await self._keyring.record_purge(str(recording_id), await self._purging.states_of(recording_id))
         await self._purged.submit(recording_id)
+        if receipts:
+            told = receipts[0].document
+            self._on_erased(told["shredded_at_ms"] - told["revoked_at_ms"])
 
     async def _mark_all_purged(self, recording_ids: Sequence[RecordingId]) -> list[None]:
         async with self._catalog.write() as connection:
@@ -284,12 +293,19 @@ class ErasureService:
         await self._purging.remove_blobs(upload_id)
 
     async def bury_account(
-        self, user_id: UserId, *, unless_used_after: int | None = None, left_by: int | None = None
+        self,
+        user_id: UserId,
+        *,
+        by: Actor | None = None,
+        basis: Basis = "not-told",
+        unless_used_after: int | None = None,
+        left_by: int | None = None,
     ) -> bytes:
         """
         Revoke everything a user had, and leave the rest to a job; return the salt of his receipt.
 
         Args:
+            by: the operator who does it, for the audit log, with his *basis*; None: the user, or the gateway by itself.
             unless_used_after: a day, Unix ms; one who was here later keeps what he has.
             left_by: only if he was to leave by then, in the time that is counted for that.
 
@@ -301,6 +317,10 @@ class ErasureService:
             user = await users.get_user(connection, user_id)
         salt = None if user is None else await self._shredding.salt(user.key_slot, user_id)
         now = self._clock.now_ms()
+        entry = None
+        if by is not None:
+            # Without a reason in words: that would be sealed under the keys that go.
+            entry = await self._audit.draft(by, "user.erased", user=user, facts={"basis": basis})
         async with self._catalog.write() as connection:
             if user is None or salt is None or not await users.lock_active_user(connection, user_id):
                 raise NotFound(f"there is no user {user_id}")
@@ -312,7 +332,9 @@ class ErasureService:
                 raise NotFound(f"user {user_id} stays")
             await self._holds.refuse_held(connection, user)
             await users.erase_user(connection, user_id, at=now)
-            await _bury_all_of(connection, user_id, at=now)
+            await bury_all_of(connection, user_id, at=now)
+            if entry is not None:
+                await self._audit.append(connection, entry)
         self._reads.end_all_of_user(user_id)
         self._bell.ring()
         return salt
@@ -398,49 +420,12 @@ class ErasureService:
         while entries := await self._keyring.shredded_since(position, _LOG_BATCH):
             async with self._catalog.write() as connection:
                 for entry in entries:
-                    changed += await self._bury(connection, entry)
+                    changed += await bury_shredded(connection, entry, at=self._clock.now_ms())
                 position = entries[-1].sequence
                 await markers.move_marker(connection, _FOLLOWED, position)
         if changed:
             log.warning("catalog.followed_shredding_log", rows=changed)
             self._bell.ring()
-        return changed
-
-    async def _bury(self, connection: Connection, entry: ShreddedEntry) -> int:
-        now = self._clock.now_ms()
-        if entry.kind == "service-key":
-            return 0
-        if entry.kind == "account":
-            user = await users.get_user_of_slot(connection, entry.slot)
-            if user is None:
-                # He came after this catalog was made, and was found by today's look-up key.
-                await note_left(connection, await look_up_generation(connection))
-            if user is None or not user.is_active:
-                return 0
-            await users.erase_user(connection, user.id, at=now)
-            await _bury_all_of(connection, user.id, at=now)
-            return 1
-        assert entry.first is not None
-        assert entry.last is not None
-        if entry.kind == "export":
-            ended = await end_exports_by_leaves(connection, entry.slot, entry.first, entry.last, at=now)
-            await enqueue_jobs(connection, "end-export", ended)
-            return len(ended)
-        live = await recordings.find_live_by_leaves(connection, entry.slot, entry.first, entry.last)
-        if live and entry.kind == "recordings":
-            owner = await users.get_user_of_slot(connection, entry.slot)
-            assert owner is not None  # They are his.
-            expiry = Expiry(owner.id, entry.slot, entry.first, entry.last, now)
-            await bury_expired(connection, [expiry])
-            await enqueue_job(connection, "expire", expiry.id)
-        elif live:
-            await recordings.bury_recordings(connection, live, at=now)
-            await uploads.bury_finished_uploads(connection, live)
-            await enqueue_jobs(connection, "erase", [str(recording_id) for recording_id in live])
-        changed = len(live)
-        for upload_id in await uploads.find_open_by_leaves(connection, entry.slot, entry.first, entry.last):
-            changed += await uploads.end_upload(connection, upload_id, "terminated", expires_at=now)
-            await enqueue_job(connection, "discard", str(upload_id))
         return changed
 
     async def salts(self, slot: KeySlot, subject_ids: Sequence[str]) -> dict[str, bytes]:
@@ -477,20 +462,3 @@ def _is_held(recording: RecordingRow, hold: Hold) -> bool:
 
 def _is_of(user_id: UserId, recording: RecordingRow | None) -> bool:
     return recording is not None and recording.user_id == user_id
-
-
-async def _bury_all_of(connection: Connection, user_id: UserId, *, at: int) -> None:
-    """
-    Turn all that an erased user had into tombstones, with the work that follows from them.
-    """
-    await recordings.bury_recordings_of(connection, user_id, at=at)
-    await uploads.bury_finished_uploads_of(connection, user_id)
-    for upload_id in await uploads.open_uploads_of(connection, user_id):
-        await uploads.end_upload(connection, upload_id, "terminated", expires_at=at)
-        await enqueue_job(connection, "discard", str(upload_id))
-    await holds.delete_holds_of(connection, user_id)
-    await delete_exports_of(connection, user_id)
-    await delete_route(connection, user_id)
-    await forget_told(connection, user_id)
-    await stop_moves_of(connection, user_id, at=at)
-    await enqueue_job(connection, "erase-account", user_id)

@@ -17,6 +17,7 @@ What a request can be refused for.
        ├─ NotInvited            there is no account, and none is made
        ├─ NotFresh              it is done only just after signing in
        ├─ Leaving               the user is about to be erased: nothing is added any more
+       ├─ NoRole                somebody who may not do this here
        ├─ ForeignForm           a form that is not from a page of this browser's
        ├─ InvalidField          a value is malformed; .field names it
        ├─ OffsetMismatch        the append starts elsewhere than the upload ends; .offset is where it ends
@@ -253,6 +254,10 @@ class Leaving(Refused):
         super().__init__(
             "this account is about to be erased, so nothing is added to it; take that back to go on"
         )
+
+
+class NoRole(Refused):
+    code = "no-role"
 
 
 class ForeignForm(Refused):

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from gateway.account_settings import Exports as Limits
 from gateway.api import BackendError, Disposition
 from gateway.api.errors import IntegrityMismatch
 from gateway.api.errors import NotFound as NoSuchBlob
@@ -61,7 +62,6 @@ from gateway.services.personal_data import SECTIONS, Item, PersonalData, Section
 from gateway.services.playback import PlaybackService, ReadEnded
 from gateway.services.sealed_reading import SealedReading
 from gateway.services.work import Courtesy
-from gateway.settings import Exports as Limits
 
 log = structlog.get_logger()
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from gateway.account_settings import Exports as Limits
 from gateway.archive import LAYOUT, Missing
 from gateway.base.clock import Clock
 from gateway.catalog import export_entries
@@ -40,7 +41,6 @@ from gateway.services.export_reading import ArchiveReader, EntryUnreadable
 from gateway.services.leaf_choice import UnusedLeaves
 from gateway.services.sending import Outlet
 from gateway.services.work import WorkBell
-from gateway.settings import Exports as Limits
 
 log = structlog.get_logger()
 

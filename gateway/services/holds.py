@@ -25,7 +25,9 @@ from gateway.crypto.keys import subkey
 from gateway.crypto.wrap import open_record, seal_record
 from gateway.database import Connection, Database
 from gateway.keyring import Keyring
+from gateway.services.audit import AuditLog
 from gateway.services.errors import Held, InvalidField, NotFound
+from gateway.services.roles import Actor
 
 log = structlog.get_logger()
 
@@ -45,7 +47,7 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 @dataclass(frozen=True, slots=True)
 class HoldView:
     """
-    A hold as an operator sees it; *cause* is None if it cannot be opened.
+    A hold as an operator sees it; *cause* is None if he did not ask for it, or if it cannot be opened.
     """
 
     hold: Hold
@@ -58,9 +60,10 @@ class HoldService:
     Places and lifts holds.
     """
 
-    def __init__(self, catalog_db: Database, keyring: Keyring, clock: Clock) -> None:
+    def __init__(self, catalog_db: Database, keyring: Keyring, audit: AuditLog, clock: Clock) -> None:
         self._catalog = catalog_db
         self._keyring = keyring
+        self._audit = audit
         self._clock = clock
 
     async def place(
@@ -68,6 +71,7 @@ class HoldService:
         user_id: UserId,
         cause: Cause,
         *,
+        by: Actor,
         recording_id: RecordingId | None = None,
         tells_user: bool = False,
         ends_at: int | None = None,
@@ -103,6 +107,12 @@ class HoldService:
             created_at=self._clock.now_ms(),
             ends_at=ends_at,
         )
+        facts = {"tells_user": "yes" if tells_user else "no"}
+        if recording_id is not None:
+            facts["recording"] = str(recording_id)
+        entry = await self._audit.draft(
+            by, "hold.placed", user=user, subject=hold_id, reason=cause.reason, facts=facts
+        )
         async with self._catalog.write() as connection:
             if not await users.lock_active_user(connection, user_id):
                 raise NotFound(f"there is no user {user_id}")
@@ -111,6 +121,7 @@ class HoldService:
                 if recording is None or recording.user_id != user_id or not recording.is_live:
                     raise NotFound(f"user {user_id} has no recording {recording_id}")
             await catalog.insert_hold(connection, hold)
+            await self._audit.append(connection, entry)
         log.warning(
             "audit.hold_placed",
             hold=hold_id,
@@ -120,32 +131,55 @@ class HoldService:
         )
         return hold_id
 
-    async def lift(self, hold_id: str) -> None:
+    async def lift(self, hold_id: str, *, by: Actor) -> None:
         """
         End a hold. What is due goes on by itself; a deletion that was refused meanwhile is not remembered.
 
         Raises:
             NotFound: there is no such hold, or it was lifted before.
         """
+        async with self._catalog.read() as connection:
+            hold = await catalog.get_hold(connection, hold_id)
+            user = None if hold is None else await users.get_user(connection, hold.user_id)
+        entry = await self._audit.draft(
+            by,
+            "hold.lifted",
+            user=user,
+            subject=hold_id,
+            facts={"tells_user": "yes" if hold is not None and hold.tells_user else "no"},
+        )
         async with self._catalog.write() as connection:
             if not await catalog.lift_hold(connection, hold_id, at=self._clock.now_ms()):
                 raise NotFound(f"there is no hold {hold_id}, or it was lifted before")
+            await self._audit.append(connection, entry)
         log.warning("audit.hold_lifted", hold=hold_id)
 
     async def list_holds(self) -> list[HoldView]:
         """
-        Return every hold, lifted and ended ones too, oldest first.
+        Return every hold, lifted and ended ones too, oldest first; without its cause, for that is about a person.
         """
         async with self._catalog.read() as connection:
             found = await catalog.list_holds(connection)
-            slots = {
-                hold.user_id: user.key_slot
-                for hold in found
-                if (user := await users.get_user(connection, hold.user_id)) is not None
-            }
+        now = self._clock.now_ms()
+        return [HoldView(hold, hold.is_active(now), None) for hold in found]
+
+    async def look_at_causes(self, *, by: Actor, reason: str) -> list[HoldView]:
+        """
+        Return every hold with its cause, to somebody who says why he looks; each user can see that he did.
+
+        Raises:
+            InvalidField: the reason is empty or too long.
+        """
+        async with self._catalog.read() as connection:
+            found = await catalog.list_holds(connection)
+            held = {hold.user_id: await users.get_user(connection, hold.user_id) for hold in found}
+        people = {user_id: user for user_id, user in held.items() if user is not None and user.is_active}
+        await self._audit.note_looks(by, "user.looked-at", list(people.values()), reason)
         now = self._clock.now_ms()
         return [
-            HoldView(hold, hold.is_active(now), await self._open(hold, slots[hold.user_id])) for hold in found
+            HoldView(hold, hold.is_active(now), await self._open(hold, people[hold.user_id].key_slot))
+            for hold in found
+            if hold.user_id in people
         ]
 
     async def refuse_held(self, connection: Connection, user: User) -> None:
@@ -170,6 +204,15 @@ class HoldService:
         return [
             HoldView(hold, True, await self._open(hold, user.key_slot)) for hold in found if hold.tells_user
         ]
+
+    async def causes_of(self, user: User) -> list[HoldView]:
+        """
+        Return the holds on a user with their causes; for whoever has said why he looks.
+        """
+        async with self._catalog.read() as connection:
+            found = await catalog.list_holds(connection, user_id=user.id)
+        now = self._clock.now_ms()
+        return [HoldView(hold, hold.is_active(now), await self._open(hold, user.key_slot)) for hold in found]
 
     async def refusal(self, hold: Hold, slot: KeySlot) -> Held:
         """

@@ -3,6 +3,7 @@ Whose proof a proof is: who signs in with it, and whose account it is joined to.
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from gateway.crypto.wrap import open_record, seal_record
 from gateway.database import Database
 from gateway.keyring import Keyring
 from gateway.services.accounts import AccountService, Personal
+from gateway.services.disclosures import DisclosureRegister, Recipient
 from gateway.services.errors import IdentityTaken, LastIdentity, NotFound, NotInvited
 from gateway.services.look_ups import LookUpKeys, LookUps
 from gateway.services.ways import PHONE
@@ -69,6 +71,8 @@ class IdentityView:
 class IdentityService:
     """
     Knows who is whom.
+
+    *recipients* are those who learn of it when somebody proves who he is, by the spaces; where nobody does there is none.
     """
 
     def __init__(
@@ -77,6 +81,8 @@ class IdentityService:
         keyring: Keyring,
         accounts: AccountService,
         look_ups: LookUps,
+        disclosures: DisclosureRegister,
+        recipients: Mapping[str, Recipient],
         clock: Clock,
         *,
         is_open: bool,
@@ -85,6 +91,8 @@ class IdentityService:
         self._keyring = keyring
         self._accounts = accounts
         self._look_ups = look_ups
+        self._disclosures = disclosures
+        self._recipients = recipients
         self._clock = clock
         self._is_open = is_open
 
@@ -103,12 +111,14 @@ class IdentityService:
             if found is not None and user is not None and user.is_active:
                 if found.generation != keys.generation:
                     await self._renew(found, user, proven, keys)
+                await self._disclosed(user, proven.space)
                 return user, False
             if not self._is_open:
                 raise NotInvited("there is no account for this, and new ones are not made here")
             made = await self._made(proven, keys)
             if made is not None:
                 log.info("user.signed_up", user=made.id, space=proven.space)
+                await self._disclosed(made, proven.space)
                 return made, True
 
     async def join(self, user: User, proven: Proven) -> IdentityView:
@@ -136,6 +146,7 @@ class IdentityService:
                 "this belongs to another account. Recordings do not move between accounts: sign in to that one, fetch "
                 "what you want to keep, and remove this from it or erase it; then add it here"
             )
+        await self._disclosed(user, proven.space)
         return await self._view(user.key_slot, identity if found is None else found)
 
     async def leave(self, user: User, identity_id: str) -> None:
@@ -176,6 +187,10 @@ class IdentityService:
             return None
         read = msgspec.json.decode(kept, type=_Kept)
         return Proven(space=identity.kind, subject=read.subject, label=read.label)
+
+    async def _disclosed(self, user: User, space: str) -> None:
+        if space in self._recipients:
+            await self._disclosures.note_proof(user, space, self._recipients[space])
 
     async def _made(self, proven: Proven, keys: LookUpKeys) -> User | None:
         """

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from gateway.account_settings import Leaving as Limits
 from gateway.base.clock import Clock
 from gateway.base.ids import UserId
 from gateway.catalog import users
@@ -27,7 +28,6 @@ from gateway.services.holds import HoldService
 from gateway.services.look_ups import key_name
 from gateway.services.notices import Notices
 from gateway.services.work import WorkBell
-from gateway.settings import Leaving as Limits
 
 log = structlog.get_logger()
 

@@ -13,6 +13,7 @@ have been found by the new key. Many who leave share one replacement.
 
 import structlog
 
+from gateway.account_settings import Leaving as Limits
 from gateway.base.clock import Clock
 from gateway.base.errors import GatewayError
 from gateway.catalog import identities as catalog
@@ -25,7 +26,6 @@ from gateway.keyring.errors import SlotShredded
 from gateway.services.identities import IdentityService
 from gateway.services.look_ups import LookUpKeys, LookUps, key_name
 from gateway.services.work import WorkBell
-from gateway.settings import Leaving as Limits
 
 log = structlog.get_logger()
 

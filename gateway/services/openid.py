@@ -35,6 +35,8 @@ _LONGEST_AGE_S: Final = 900
 _KEYS_LIVE_S: Final = 3600
 _KEYS_AGAIN_S: Final = 30
 """An unknown key is asked for no more often, or strangers could have us ask all day."""
+_DISCOVERY: Final = "/.well-known/openid-configuration"
+_LONGEST_CODE: Final = 8192
 _TENANT: Final = "[A-Za-z0-9-]+"
 _OURS: Final = ("invalid_client", "unauthorized_client")
 """Errors (RFC 6749 §5.2) that the operator alone can mend."""
@@ -92,6 +94,21 @@ class OpenIdClient:
             IdentityRefused: the code or the token is none that counts here.
             ProviderUnavailable: it does not answer now.
         """
+        return person_of(
+            profile,
+            await self.claims(profile, code=code, verifier=verifier, redirect_uri=redirect_uri, nonce=nonce),
+        )
+
+    async def claims(
+        self, profile: OpenIdProfile, *, code: str, verifier: str, redirect_uri: str, nonce: str
+    ) -> Mapping[str, Any]:
+        """
+        Exchange *code* and return what its ID token says.
+
+        Raises:
+            IdentityRefused: the code or the token is none that counts here.
+            ProviderUnavailable: it does not answer now.
+        """
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -109,7 +126,20 @@ class OpenIdClient:
         access = answer.get("access_token")
         if isinstance(claims.get("at_hash"), str) and isinstance(access, str):
             _check_at_hash(access, claims["at_hash"])
-        return _person(profile, claims)
+        return claims
+
+    async def discovered(self, issuer: str) -> Mapping[str, Any]:
+        """
+        Return what the provider *issuer* tells of itself (OpenID Connect Discovery 1.0).
+
+        Raises:
+            ProviderUnavailable: it does not answer now, or what it tells is about another one.
+        """
+        document = await self._json("GET", issuer.rstrip("/") + _DISCOVERY)
+        if document.get("issuer") != issuer:
+            log.error("openid.discovery_of_another", issuer=issuer)
+            raise ProviderUnavailable("the provider tells that it is another one")
+        return document
 
     async def _checked(self, profile: OpenIdProfile, token: str, nonce: str) -> Mapping[str, Any]:
         """
@@ -253,6 +283,20 @@ class _Keys:
         return self._keys.get(kid) if isinstance(kid, str) else None
 
 
+def answered_code(profile: OpenIdProfile, *, code: str | None, error: str | None, issuer: str | None) -> str:
+    """
+    Return the code that a provider's answer brings, *issuer* being what it says of itself (RFC 9207).
+
+    Raises:
+        IdentityRefused: it is another provider's answer, or it says no.
+    """
+    if profile.names_issuer if issuer is None else not is_issuer(profile, issuer):
+        raise IdentityRefused("the answer is another provider's")
+    if error is not None or not code or len(code) > _LONGEST_CODE:
+        raise IdentityRefused("signing in was not allowed, or was broken off")
+    return code
+
+
 def is_issuer(profile: OpenIdProfile, told: str) -> bool:
     """
     Tell whether *told* names this provider, or any tenant of it.
@@ -308,7 +352,13 @@ def _is_same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
-def _person(profile: OpenIdProfile, claims: Mapping[str, Any]) -> Person:
+def person_of(profile: OpenIdProfile, claims: Mapping[str, Any]) -> Person:
+    """
+    Return whom claims that were checked are about.
+
+    Raises:
+        IdentityRefused: they name nobody.
+    """
     parts = [claims.get(name) for name in profile.subject_claims]
     if not all(isinstance(part, str) and part for part in parts):
         raise IdentityRefused("the proof of identity names nobody")

@@ -8,7 +8,7 @@ What it does not believe, and what is more than is usual, waits for an operator.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -19,8 +19,10 @@ from gateway.catalog.jobs import enqueue_job
 from gateway.catalog.markers import move_marker, read_marker
 from gateway.catalog.retention_stops import Stop, change_stop, has_recordings, insert_stop, open_stop
 from gateway.database import Connection, Database
+from gateway.services.audit import AuditLog
 from gateway.services.errors import NotFound
 from gateway.services.ranges import RangeErasure
+from gateway.services.roles import Actor
 from gateway.services.work import WorkBell
 from gateway.settings import Retention as Limits
 
@@ -93,6 +95,7 @@ class RetentionService:
         self,
         catalog_db: Database,
         ranges: RangeErasure,
+        audit: AuditLog,
         clock: Clock,
         bell: WorkBell,
         limits: Limits,
@@ -104,6 +107,7 @@ class RetentionService:
     ) -> None:
         self._catalog = catalog_db
         self._ranges = ranges
+        self._audit = audit
         self._clock = clock
         self._bell = bell
         self._limits = limits
@@ -185,13 +189,15 @@ class RetentionService:
                 await open_stop(connection),
             )
 
-    async def approve(self, *, due: int, stored_before: int) -> None:
+    async def approve(self, *, by: Actor, due: int, stored_before: int) -> None:
         """
         Say that the sweep that waits is meant: so many recordings, stored before that time.
 
         Raises:
             NotFound: no sweep waits, or another one does than is named.
         """
+        facts = {"recordings": due, "stored_before_ms": stored_before}
+        entry = await self._audit.draft(by, "retention.approved", facts=facts)
         async with self._catalog.write() as connection:
             stop = await open_stop(connection, lock=True)
             if stop is None or stop.approved_at is not None:
@@ -201,6 +207,7 @@ class RetentionService:
             await change_stop(connection, stop.id, approved_at=self._clock.now_ms())
             if stop.reason != "too-many":
                 await move_marker(connection, _BELIEVED, stop.clock_at)
+            await self._audit.append(connection, replace(entry, subject=stop.id))
         log.warning("audit.retention_approved", stop=stop.id, reason=stop.reason, recordings=due)
 
     async def _may_sweep(self) -> Go | None:

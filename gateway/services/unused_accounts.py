@@ -6,6 +6,7 @@ Somebody who comes back keeps his account, up to the transaction that would have
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, Literal
 
 import structlog
@@ -19,9 +20,11 @@ from gateway.catalog.retention_stops import TOO_MANY_ACCOUNTS, Stop, change_stop
 from gateway.catalog.unused import UNUSED, UnusedAccount
 from gateway.database import Connection, Database
 from gateway.services.accounts import AccountService
+from gateway.services.audit import AuditLog
 from gateway.services.erasure import ErasureService
 from gateway.services.errors import Held, NotFound
 from gateway.services.notices import Notices
+from gateway.services.roles import Actor
 from gateway.settings import Retention as Limits
 
 log = structlog.get_logger()
@@ -45,6 +48,7 @@ class UnusedAccounts:
         notices: Notices,
         accounts: AccountService,
         erasure: ErasureService,
+        audit: AuditLog,
         limits: Limits,
         *,
         on_stopped: Callable[[bool], None] = lambda is_stopped: None,
@@ -53,6 +57,7 @@ class UnusedAccounts:
         self._notices = notices
         self._accounts = accounts
         self._erasure = erasure
+        self._audit = audit
         self._limits = limits
         self._on_stopped = on_stopped
         self._notice_days = sorted(set(limits.unused_notice_days), reverse=True)
@@ -72,13 +77,15 @@ class UnusedAccounts:
             await self._tell_again(believed_at, days)
         return await self._end(believed_at)
 
-    async def approve(self, *, due: int, ends_before: int, at: int) -> None:
+    async def approve(self, *, by: Actor, due: int, ends_before: int, at: int) -> None:
         """
         Say that so many accounts are meant to end, all those that were due at that time.
 
         Raises:
             NotFound: nothing waits, or something else does than is named.
         """
+        facts = {"accounts": due, "unused_until_ms": ends_before}
+        entry = await self._audit.draft(by, "retention.approved", facts=facts)
         async with self._catalog.write() as connection:
             stop = await open_stop(connection, of_accounts=True, lock=True)
             if stop is None or stop.approved_at is not None:
@@ -86,6 +93,7 @@ class UnusedAccounts:
             if (stop.due, stop.stored_before // _DAY_MS) != (due, ends_before // _DAY_MS):
                 raise NotFound("what waits is something else; see `gateway retention show`")
             await change_stop(connection, stop.id, approved_at=at)
+            await self._audit.append(connection, replace(entry, subject=stop.id))
         log.warning("audit.retention_approved", stop=stop.id, reason=stop.reason, accounts=due)
 
     async def waiting(self) -> Stop | None:

@@ -50,7 +50,8 @@ log = structlog.get_logger()
 
 class UploadService:
     """
-    Creates uploads, appends to them, ends them; tells *on_received* how many bytes have become durable, each time.
+    Creates uploads, appends to them, ends them; tells *on_received* how many bytes have become durable, each time,
+    and *on_stored* of each recording.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class UploadService:
         *,
         default_route: DefaultRoute = "home",
         on_received: Callable[[int], object] = lambda size: None,
+        on_stored: Callable[[], object] = lambda: None,
     ) -> None:
         self._catalog = catalog_db
         self._keyring = keyring
@@ -77,6 +79,7 @@ class UploadService:
         self._limits = limits
         self._default_route: DefaultRoute = default_route
         self._on_received = on_received
+        self._on_stored = on_stored
         self._holders = holders
         self._expiry = expiry
 
@@ -115,7 +118,10 @@ class UploadService:
             await self._new.refuse_too_many(connection, user)
             await catalog.insert_upload(connection, upload, idempotency_hash=idempotency_hash)
             is_complete = length == 0 and await self._complete(connection, upload)
-        return await self._reload(upload) if is_complete else upload
+        if not is_complete:
+            return upload
+        self._on_stored()
+        return await self._reload(upload)
 
     async def get(self, user: User, upload_id: RecordingId) -> Upload:
         """
@@ -312,6 +318,7 @@ class UploadService:
         if settled is not None:
             self._on_received(settled.length)
         if is_complete:
+            self._on_stored()
             self._bell.ring()
         return True
 

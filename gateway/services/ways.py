@@ -12,6 +12,7 @@ import structlog
 from gateway.api import CodeProvider, IdentityContext, IdentityError, IdentityKind, OpenIdProfile
 from gateway.backends.loader import PluginSet, checked_settings
 from gateway.base.errors import ConfigurationError
+from gateway.services.disclosures import Recipient
 from gateway.services.errors import NotFound
 
 log = structlog.get_logger()
@@ -83,6 +84,17 @@ class Ways:
             except IdentityError as error:
                 raise ConfigurationError(f"setting sign_in.kinds.{name}: {error}") from error
         return cls(ways)
+
+    def recipients(self) -> dict[str, Recipient]:
+        """
+        Return who, outside of the operator's organisation, learns of it when somebody signs in, by the spaces.
+        """
+        found = {}
+        for way in self:
+            name = way.kind.recipient or (None if way.profile is None else way.title)
+            if name is not None:
+                found[way.space] = Recipient(name, "sign-in" if way.codes is None else "code")
+        return found
 
     def titles(self) -> dict[str, str]:
         """

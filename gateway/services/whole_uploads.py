@@ -47,7 +47,7 @@ class Unfinished:
 
 class WholeUploads:
     """
-    Takes them in; tells *on_received* how many bytes have become durable.
+    Takes them in; tells *on_received* how many bytes have become durable, and *on_stored* of each recording.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class WholeUploads:
         *,
         default_route: DefaultRoute,
         on_received: Callable[[int], object],
+        on_stored: Callable[[], object] = lambda: None,
     ) -> None:
         self._catalog = catalog_db
         self._new = new
@@ -72,6 +73,7 @@ class WholeUploads:
         self._limits = limits
         self._default_route: DefaultRoute = default_route
         self._on_received = on_received
+        self._on_stored = on_stored
         self._arrivals = Batches(self._insert, most=_MOST_IN_A_TRANSACTION, for_all=(DatabaseUnavailable,))
 
     async def receive(self, user: User, details: Details, request: Append) -> Upload | Unfinished:
@@ -159,6 +161,7 @@ class WholeUploads:
             await writer.discard()
             raise NotFound("there is no such user any more")
         self._on_received(settled.length)
+        self._on_stored()
         self._bell.ring()
         return finished
 

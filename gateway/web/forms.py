@@ -11,7 +11,7 @@ from urllib.parse import quote
 from aiohttp import web
 from multidict import MultiDictProxy
 
-from gateway.http.authentication import CSRF_FIELD, Session, is_own, session_of
+from gateway.http.authentication import CSRF_FIELD, HasForms, Session, is_own, session_of
 from gateway.http.context import context_of
 from gateway.http.sessions import BINDING_COOKIE
 from gateway.services.errors import ForeignForm
@@ -58,7 +58,7 @@ async def read_form(request: web.Request) -> Form:
     return Form(fields)  # type: ignore[arg-type]
 
 
-async def own_form(request: web.Request, session: Session) -> Form:
+async def own_form(request: web.Request, session: HasForms) -> Form:
     """
     Return the form that a page of this session sent.
 
@@ -104,8 +104,14 @@ async def stranger_form(request: web.Request) -> Form:
         ForeignForm: it is another one's.
     """
     form = await read_form(request)
-    binding = request.cookies.get(BINDING_COOKIE, "")
-    told = form.text(CSRF_FIELD).encode("utf-8", "replace")
-    if not binding or not hmac.compare_digest(told, stranger_token(binding).encode()):
+    if not is_strangers(form, request.cookies.get(BINDING_COOKIE, "")):
         raise ForeignForm
     return form
+
+
+def is_strangers(form: Form, binding: str) -> bool:
+    """
+    Tell whether our page sent *form* from the browser that has *binding* in its cookie.
+    """
+    told = form.text(CSRF_FIELD).encode("utf-8", "replace")
+    return bool(binding) and hmac.compare_digest(told, stranger_token(binding).encode())

@@ -22,7 +22,14 @@ from gateway.http.routes import DESCRIPTION, Description
 from gateway.services.errors import NotFound
 from gateway.web.account_pages import AccountPages
 from gateway.web.export_pages import ExportPages
+from gateway.web.insight_pages import InsightPages
 from gateway.web.notice_pages import NoticePages
+from gateway.web.operator_audit_pages import OperatorAuditPages
+from gateway.web.operator_count_pages import OperatorCountPages
+from gateway.web.operator_gate import Gate
+from gateway.web.operator_pages import OperatorPages
+from gateway.web.operator_sign_in_pages import OperatorSignInPages
+from gateway.web.operator_user_pages import OperatorUserPages
 from gateway.web.policy_pages import PolicyPages
 from gateway.web.recording_pages import RecordingPages
 from gateway.web.reference import read_document
@@ -54,6 +61,16 @@ def add_pages(app: web.Application) -> None:
     NoticePages(renderer).add_to(app)
     PolicyPages(renderer).add_to(app)
     ExportPages(renderer).add_to(app)
+    InsightPages(renderer).add_to(app)
+    gate = Gate(renderer)
+    for operators in (
+        OperatorSignInPages,
+        OperatorPages,
+        OperatorUserPages,
+        OperatorCountPages,
+        OperatorAuditPages,
+    ):
+        operators(gate).add_to(app)
     app.middlewares.append(_create_refusals(pages))
 
 

@@ -18,13 +18,15 @@ def test_a_hold_is_placed_listed_and_lifted(tmp_path: Path) -> None:
     placed = gateway(tmp_path / "data", "hold", "place", user, "--reason", "case 12", "--until", "2999-01-31")
     hold = placed.stdout.strip()
     assert "audit.hold_placed" in placed.stderr
-    [row] = json.loads(gateway(tmp_path / "data", "hold", "list", "--json").stdout)
+    [row] = json.loads(gateway(tmp_path / "data", "hold", "list", "--reason", "to see it", "--json").stdout)
     assert (hold, user, "case 12", "2999-01-31T00:00:00.000Z") == (
         row["id"],
         row["user_id"],
         row["reason"],
         row["ends_at"],
     )
+    [row] = json.loads(gateway(tmp_path / "data", "hold", "list", "--json").stdout)
+    assert (hold, None, None) == (row["id"], row["reason"], row["placed_by"])
     assert 0 != gateway(tmp_path / "data", "user", "erase", "--yes", user).returncode
 
     assert 0 == gateway(tmp_path / "data", "hold", "lift", hold).returncode

@@ -44,7 +44,9 @@ def test_users_and_tokens_are_made_without_a_daemon_and_count_in_the_one_that_co
 def test_user_list_as_json_is_json_and_nothing_else(operator: Shell) -> None:
     data = operator.data_dir
     user = operator.out("user", "add", "--data-dir", data, "--name", "Ada", "--email", "ada@example.com")
-    listed = operator.run("user", "list", "--data-dir", data, "--json")
+    plain = json.loads(operator.out("user", "list", "--data-dir", data, "--json"))
+    assert [{"id", "state", "created_at", "recordings"}] == [set(entry) for entry in plain]
+    listed = operator.run("user", "list", "--data-dir", data, "--reason", "a test", "--json")
 
     (entry,) = json.loads(listed.stdout)
     assert (0, "") == (listed.returncode, listed.stderr)

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import aiohttp
 
-from gateway.app import Gateway, open_gateway, start_serving
+from gateway.app import Gateway, open_gateway
 from gateway.base.errors import RefusesToServe
 from gateway.base.ids import RecordingId, UserId
 from gateway.catalog.exports import ENDED, READY
@@ -31,6 +31,7 @@ from gateway.catalog.users import User
 from gateway.console import Console, open_console
 from gateway.http.context import Context
 from gateway.keyring.errors import KeyringError
+from gateway.listening import start_serving
 from gateway.services.bodies import Append
 from gateway.services.details import build_details
 from gateway.services.errors import NotFound

@@ -74,13 +74,19 @@ class Watched:
         Judge the page, and take a picture for the documentation, where that is wanted; nothing may be wider than the window.
         """
         await self.judge(name)
+        await self.fits(name)
+        if "PICTURES" in passed_environment():
+            PICTURES.mkdir(exist_ok=True)
+            await self.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
+
+    async def fits(self, name: str) -> None:
+        """
+        Make sure that nothing is wider than the window.
+        """
         overflow = await self.page.evaluate(
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert overflow <= 0, f"{name} is {overflow} pixels wider than its window"
-        if "PICTURES" in passed_environment():
-            PICTURES.mkdir(exist_ok=True)
-            await self.page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
 
 
 @asynccontextmanager

@@ -182,6 +182,13 @@ async def test_an_app_signs_in(ada: App) -> None:
     assert 200 == (await ada.call("GET", "/v1/recordings", **mine)).status
 
 
+async def test_the_provider_learned_of_it_and_its_user_is_told(ada: App) -> None:
+    tokens = await ada.sign_in()
+    mine = {"Authorization": f"Bearer {tokens['access_token']}"}
+    [told] = (await ada.call("GET", "/v1/me/disclosures", **mine)).document["disclosures"]
+    assert ("sign-in", ada.provider.title) == (told["kind"], told["recipient"])
+
+
 async def test_the_same_account_is_the_same_person_whatever_its_address(ada: App) -> None:
     first = await ada.sign_in()
     ada.account.email = "another@example.org"

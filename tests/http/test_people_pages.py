@@ -15,6 +15,7 @@ from gateway.services.holds import Cause
 from tests.http.browser import Browser
 from tests.http.newcomer import NUMBER, OTHER_NUMBER, Newcomer, wrong
 from tests.http.phone import Phone, speech
+from tests.support.actors import OPS
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served, serving
 
@@ -296,7 +297,7 @@ async def test_what_is_held_stays_and_the_others_go(browser: Browser, app: Phone
     recordings = [await recorded(app, f"Caller {number}") for number in range(3)]
     held = RecordingId(uuid.UUID(recordings[0]))
     cause = Cause(reason="case 12 of the court", placed_by="ops")
-    await served.gateway.holds.place(app.user_id, cause, recording_id=held, tells_user=True)
+    await served.gateway.holds.place(app.user_id, cause, by=OPS, recording_id=held, tells_user=True)
     await browser.sign_in()
     assert "A legal hold keeps this recording" in (await browser.go(f"/recordings/{recordings[0]}")).text
     csrf = dict(browser.page.form("/sign-out").fields)["csrf"]

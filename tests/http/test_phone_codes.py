@@ -74,6 +74,12 @@ async def test_a_code_on_the_phone_signs_in(ada: Texted, verify: VerifyEmulator)
     assert [(NUMBER, "sms")] == [(sent.to, sent.channel) for sent in verify.deliveries]
 
 
+async def test_the_number_was_given_to_its_sender_and_its_user_is_told(ada: Texted) -> None:
+    await ada.sign_in()
+    [told] = (await ada.mine("GET", "/v1/me/disclosures")).document["disclosures"]
+    assert ("code", "Twilio") == (told["kind"], told["recipient"])
+
+
 async def test_it_may_be_told_by_a_call_in_a_language(ada: Texted, verify: VerifyEmulator) -> None:
     assert 202 == (await ada.ask_code(channel="call", locale="pt-BR")).status
 

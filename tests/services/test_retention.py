@@ -17,6 +17,7 @@ from gateway.services.errors import NotFound
 from gateway.services.holds import Cause
 from gateway.services.retention import RetentionService
 from tests.http.phone import Phone, blob_files
+from tests.support.actors import OPS
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served, serving
 
@@ -117,14 +118,14 @@ async def test_what_is_held_stays_until_the_hold_is_lifted(
     phone, other = at_start, await phone_of(served)
     held, free, all_of = await phone.record(b"held"), await phone.record(b"free"), await other.record(b"all")
     holds = served.gateway.holds
-    one = await holds.place(phone.user_id, CAUSE, recording_id=RecordingId(uuid.UUID(held)))
-    whole = await holds.place(other.user_id, CAUSE)
+    one = await holds.place(phone.user_id, CAUSE, by=OPS, recording_id=RecordingId(uuid.UUID(held)))
+    whole = await holds.place(other.user_id, CAUSE, by=OPS)
     await a_year_passes(served, clock)
     assert ([held], [all_of]) == (await phone.listed(), await other.listed())
     assert 404 == (await phone.ask("GET", f"/v1/recordings/{free}")).status
 
-    await holds.lift(one)
-    await holds.lift(whole)
+    await holds.lift(one, by=OPS)
+    await holds.lift(whole, by=OPS)
     await days_pass(served, clock, 1)
     assert ([], []) == (await phone.listed(), await other.listed())
 
@@ -140,7 +141,7 @@ async def test_a_hold_placed_while_a_sweep_runs_wins_where_the_sweep_has_not_bee
 
     async def then_held(*asked: Any, **more: Any) -> Any:
         answer = await found(*asked, **more)
-        await served.gateway.holds.place(at_start.user_id, CAUSE)
+        await served.gateway.holds.place(at_start.user_id, CAUSE, by=OPS)
         return answer
 
     monkeypatch.setattr(expiries, "owners_of_oldest", then_held)
@@ -193,8 +194,8 @@ async def test_after_a_long_stop_someone_must_say_that_it_is_meant(tmp_path: Pat
         assert stop is not None
         for due, before in ((2, stop.stored_before), (1, stop.stored_before + DAY * 1000)):
             with pytest.raises(NotFound):
-                await retention.approve(due=due, stored_before=before)
-        await retention.approve(due=1, stored_before=stop.stored_before)
+                await retention.approve(by=OPS, due=due, stored_before=before)
+        await retention.approve(by=OPS, due=1, stored_before=stop.stored_before)
         await days_pass(served, clock, 1)
         assert [] == await phone.listed()
         assert (await retention.state()).stop is None
@@ -228,7 +229,7 @@ async def test_more_than_is_usual_waits(tmp_path: Path, clock: FakeClock) -> Non
         stop = (await retention.state()).stop
         assert stop is not None
         assert ("too-many", 3) == (stop.reason, stop.due)
-        await retention.approve(due=3, stored_before=stop.stored_before)
+        await retention.approve(by=OPS, due=3, stored_before=stop.stored_before)
         await days_pass(served, clock, 1)
         assert [] == await phone.listed()
 
@@ -241,7 +242,7 @@ async def test_the_first_sweep_of_what_was_kept_long_ago_waits(served: Served, c
     stop = (await served.gateway.retention.state()).stop
     assert stop is not None
     assert "first-sweep" == stop.reason
-    await served.gateway.retention.approve(due=stop.due, stored_before=stop.stored_before)
+    await served.gateway.retention.approve(by=OPS, due=stop.due, stored_before=stop.stored_before)
     await days_pass(served, clock, 1)
     assert [] == await phone.listed()
 
@@ -260,6 +261,7 @@ async def test_a_node_and_a_database_that_disagree_erase_nothing(
     retention = RetentionService(
         gateway.context.catalog,
         gateway.context.erasure.ranges,
+        served.gateway.audit,
         clock,
         gateway.bell,
         gateway.settings.retention,
@@ -284,6 +286,7 @@ async def test_both_clocks_ahead_erase_nothing(served: Served, clock: FakeClock,
     retention = RetentionService(
         gateway.context.catalog,
         gateway.context.erasure.ranges,
+        served.gateway.audit,
         clock,
         gateway.bell,
         gateway.settings.retention,

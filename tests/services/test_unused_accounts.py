@@ -13,6 +13,7 @@ from gateway.services.errors import NotFound
 from gateway.services.holds import Cause
 from tests.emulators.faults import Effect
 from tests.http.phone import Phone
+from tests.support.actors import OPS
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served, serving
 from tests.support.mailbox import Mailbox
@@ -254,8 +255,8 @@ async def test_more_than_are_usual_wait_for_an_operator(
         assert (await served.gateway.retention.state()).stop is None
         for due, before in ((2, stop.stored_before), (3, stop.stored_before + 24 * 3600 * 1000)):
             with pytest.raises(NotFound):
-                await unused.approve(due=due, ends_before=before, at=clock.now_ms())
-        await unused.approve(due=3, ends_before=stop.stored_before, at=clock.now_ms())
+                await unused.approve(by=OPS, due=due, ends_before=before, at=clock.now_ms())
+        await unused.approve(by=OPS, due=3, ends_before=stop.stored_before, at=clock.now_ms())
         await served.gateway.retention.tick()
         await served.placed()
         assert [False] * 3 == [await is_there(served, user_id) for user_id in users]

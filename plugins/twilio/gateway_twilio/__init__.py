@@ -17,6 +17,7 @@ def gateway_register_identities() -> list[IdentityKind[TwilioSettings]]:
             name="twilio",
             space="phone",
             title="Phone number",
+            recipient="Twilio",
             api_version=API_VERSION,
             settings_type=TwilioSettings,
             connect=connect,
