@@ -191,4 +191,5 @@ async def test_storage(window: Watched, served: Served) -> None:
     for field in await page.locator("input[required]").all():
         await field.fill("x")
     await page.locator("main button[type=submit], main form button").last.click()
+    await expect(page.get_by_role("alert")).to_be_visible()
     await window.judge("settings that cannot be taken")
