@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.gateway import Daemon
+from gateway.settings import passed_environment
+from tests.support.forked_command import run_forked
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -26,9 +27,9 @@ def template(tmp_path: Path) -> Path:
 
 
 def gateway(data_dir: Path, group: str, command: str, *words: object) -> subprocess.CompletedProcess[str]:
-    return Daemon(data_dir).command(
-        group, command, "--data-dir", str(data_dir), *map(str, words), check=False
-    )
+    arguments = [group, command, "--data-dir", str(data_dir), *map(str, words)]
+    done = run_forked(arguments, folder=data_dir.parent, environment=passed_environment())
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def test_a_breach_is_told_and_shown(data_dir: Path, template: Path, tmp_path: Path) -> None:
