@@ -36,13 +36,13 @@ async def served(tmp_path: Path, provider: GoogleSignIn, clock: FakeClock) -> As
         yield served
 
 
-async def lived_in(served: Served, clock: FakeClock) -> Phone:
+async def lived_in(served: Served, clock: FakeClock, *, days: int = 14) -> Phone:
     """
-    Have a fortnight pass, in which people record, and something goes wrong.
+    Have *days* pass, in which people record, and something goes wrong.
     """
     phone = await Phone.of_new_user(served, "Ada Lovelace")
     counts = served.gateway.context.operating.counts
-    for day in range(14):
+    for day in range(days):
         headers = await served.gateway.context.accounts.new_token(phone.user_id, lifetime_s=DAY)
         phone = Phone(served, phone.user_id, {"Authorization": f"Bearer {headers.reveal().decode()}"})
         stored = [await phone.record(speech(20_000 + 3_000 * day)) for _ in range(1 + day * 5 % 7)]
@@ -75,8 +75,7 @@ async def sign_in(page: Page, provider: GoogleSignIn, account: Account) -> None:
 async def test_a_day_of_an_operator(served: Served, provider: GoogleSignIn, clock: FakeClock) -> None:
     phone = await lived_in(served, clock)
     account = provider.new_account("Grace")
-    # Their pages run no script: they do the same where the browser runs none.
-    async with chromium(served.url, java_script_enabled=False) as window:
+    async with chromium(served.url) as window:
         page = window.page
         await page.goto("/operator")
         await window.picture("operator-sign-in")
@@ -122,6 +121,21 @@ async def test_a_day_of_an_operator(served: Served, provider: GoogleSignIn, cloc
         await page.get_by_role("button", name="Sign out").click()
         await page.goto("/operator/audit")
         await expect(page.get_by_role("heading", name="Operators")).to_be_visible()
+
+
+async def test_where_the_browser_runs_no_script(
+    served: Served, provider: GoogleSignIn, clock: FakeClock
+) -> None:
+    await lived_in(served, clock, days=1)
+    async with chromium(served.url, java_script_enabled=False) as window:
+        page = window.page
+        await sign_in(page, provider, provider.new_account("Grace"))
+        await page.goto("/operator/jobs")
+        await page.get_by_role("button", name="Try all again").click()
+        await expect(page.get_by_text("1 job will be tried again")).to_be_visible()
+        await page.goto("/operator/audit")
+        await page.get_by_role("button", name="Check the whole log").click()
+        await expect(page.get_by_role("heading", name="The log is whole")).to_be_visible()
 
 
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
