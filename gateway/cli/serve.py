@@ -34,7 +34,7 @@ def serve(config: Path | None, data_dir: Path | None, host: str | None, port: in
 async def _serve(settings: Settings) -> None:
     from gateway.app import open_gateway
     from gateway.base.clock import SystemClock
-    from gateway.listening import start_serving
+    from gateway.http.listening import start_serving
 
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

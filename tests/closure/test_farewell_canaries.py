@@ -30,6 +30,7 @@ from tests.closure.test_canaries import Canaries, found_in, hatch, known_to, met
 from tests.closure.world import World
 from tests.http.browser import Browser
 from tests.http.newcomer import Newcomer
+from tests.support.actors import OPS
 from tests.support.gateway import APPEND, Served
 from tests.support.postgres import PostgresServer
 
@@ -219,8 +220,10 @@ async def live_a_life(served: Served, canaries: Canaries) -> Newcomer:
     assert 200 == (await phone.edit(recording, {"note": canaries["later note"]})).status
 
     cause = Cause(reason=canaries["hold reason"], placed_by=canaries["hold placed by"])
-    hold = await served.gateway.holds.place(user_id, cause, recording_id=RecordingId(uuid.UUID(recording)))
-    await served.gateway.holds.lift(hold)
+    hold = await served.gateway.holds.place(
+        user_id, cause, recording_id=RecordingId(uuid.UUID(recording)), by=OPS
+    )
+    await served.gateway.holds.lift(hold, by=OPS)
     async with context.catalog.write() as connection:
         facts = {"title": "Box", "label": canaries["notice label"], "advice": "Link it again."}
         assert await context.notices.tell(connection, user_id, "link-trouble", facts)

@@ -30,8 +30,8 @@ from gateway.catalog.uploads import get_upload
 from gateway.catalog.users import User
 from gateway.console import Console, open_console
 from gateway.http.context import Context
+from gateway.http.listening import start_serving
 from gateway.keyring.errors import KeyringError
-from gateway.listening import start_serving
 from gateway.services.bodies import Append
 from gateway.services.details import build_details
 from gateway.services.errors import NotFound
@@ -40,6 +40,7 @@ from gateway.settings import Settings
 from tests.closure.attacker import Attacker, Loot, roots_in
 from tests.closure.stores import SqliteStore, Store
 from tests.closure.witness import Died, Witness
+from tests.support.actors import OPS
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 
@@ -476,7 +477,7 @@ class World:
         await retention.tick()
         stop = (await retention.state()).stop
         if stop is not None and stop.approved_at is None:
-            await retention.approve(due=stop.due, stored_before=stop.stored_before)
+            await retention.approve(due=stop.due, stored_before=stop.stored_before, by=OPS)
             await retention.tick()
             await self.gateway.do_due_jobs()
             # That was for what was overdue when it stopped; the next sweep has the rest.

@@ -20,6 +20,7 @@ from gateway.spool import PieceWriter, SpoolFailed, SpoolFull
 from tests.http.newcomer import Newcomer, wrong
 from tests.http.phone import Phone, checksum_of, speech
 from tests.http.wire import Intake, Wire
+from tests.support.actors import OPS
 from tests.support.app_document import ROWS, Row
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served, serving
@@ -225,7 +226,7 @@ async def held(world: World) -> Came:
     recording = await world.phone.record(b"hello")
     cause = Cause(reason="a case", placed_by="ops")
     await world.served.gateway.holds.place(
-        world.phone.user_id, cause, recording_id=RecordingId(UUID(recording)), tells_user=False
+        world.phone.user_id, cause, recording_id=RecordingId(UUID(recording)), tells_user=False, by=OPS
     )
     answer = await world.phone.erase(recording)
     assert "retry" not in answer.problem

@@ -18,6 +18,7 @@ from gateway.api.errors import Transient
 from gateway.services.blobs import PlacedBlob
 from gateway.services.holds import Cause
 from tests.http.phone import Phone, blob_files, metadata_of, speech
+from tests.support.actors import OPS
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served, serving
 
@@ -388,8 +389,8 @@ async def test_a_held_recording_can_be_taken_along(served: Served) -> None:
     phone = await Phone.of_new_user(served)
     recording = await phone.record(speech(100), party_name="Held")
     holds = served.gateway.holds
-    await holds.place(phone.user_id, Cause(reason="case 12", placed_by="ops"), tells_user=True)
-    await holds.place(phone.user_id, Cause(reason="secret", placed_by="ops"))
+    await holds.place(phone.user_id, Cause(reason="case 12", placed_by="ops"), tells_user=True, by=OPS)
+    await holds.place(phone.user_id, Cause(reason="secret", placed_by="ops"), by=OPS)
     archive = opened(await downloaded(phone, await ready(phone)))
     assert [recording] == [entry["id"] for entry in listed(archive)]
     assert ["case 12"] == [hold["reason"] for hold in json.loads(archive.read("personal/holds.json"))]

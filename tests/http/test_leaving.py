@@ -13,6 +13,7 @@ from gateway.services.errors import NotFound
 from gateway.services.holds import Cause
 from tests.http.newcomer import OTHER_NUMBER, Answer, Newcomer
 from tests.http.phone import blob_files, speech
+from tests.support.actors import OPS
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 
@@ -210,18 +211,18 @@ async def test_whoever_is_leaving_may_have_it_done_at_once(ada: Newcomer, served
 async def test_what_is_held_is_not_left(ada: Newcomer, served: Served, clock: FakeClock) -> None:
     holds = served.gateway.holds
     user_id = ada.as_phone().user_id
-    hold = await holds.place(user_id, Cause(reason="case 12", placed_by="ops"), tells_user=True)
+    hold = await holds.place(user_id, Cause(reason="case 12", placed_by="ops"), tells_user=True, by=OPS)
     for how in (LEAVE, NOW):
         refused = await ada.mine(*how)
         assert (423, "held") == (refused.status, refused.document["code"])
         assert "case 12" in refused.document["detail"]
-    await holds.lift(hold)
+    await holds.lift(hold, by=OPS)
     await ada.mine(*LEAVE)
-    hold = await holds.place(user_id, Cause(reason="case 13", placed_by="ops"))
+    hold = await holds.place(user_id, Cause(reason="case 13", placed_by="ops"), by=OPS)
 
     await pass_days(served, clock, 8)
     assert 404 == (await farewell(ada)).status
-    await holds.lift(hold)
+    await holds.lift(hold, by=OPS)
     await pass_days(served, clock, 0.1)
 
     assert "purged" == (await farewell(ada)).document["state"]

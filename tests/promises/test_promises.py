@@ -4,7 +4,9 @@ What the service promises to people: a test for each promise, by its name.
 Each shows that the promise is kept in use; what is tried to break it is in the other tests that docs/PROMISES.md names.
 """
 
+import io
 import uuid
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,13 @@ from gateway.keyring.errors import LeafShredded, SlotShredded
 from gateway.services.errors import NotFound
 from gateway.services.holds import Cause
 from tests.emulators.emulator import EmulatedClock
-from tests.emulators.oidc import SignIn
+from tests.emulators.oidc import GoogleSignIn, SignIn
 from tests.http.browser import Browser
 from tests.http.newcomer import Newcomer
+from tests.http.operators import OperatorsBrowser, operated
 from tests.http.phone import Phone, blob_files
 from tests.http.test_openid import APP, PROVIDERS, App, settings_of
+from tests.support.actors import OPS
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served, serving
 from tests.support.mailbox import Mailbox
@@ -142,10 +146,45 @@ async def test_what_the_law_requires_is_kept_longer(served: Served, clock: FakeC
     phone = await phone_of(served, user_id)
     recording = await phone.record(b"evidence")
     await served.placed()
-    await served.gateway.holds.place(user_id, Cause(reason="case 12", placed_by="ops"))
+    await served.gateway.holds.place(user_id, Cause(reason="case 12", placed_by="ops"), by=OPS)
     await days_pass(served, clock, 990, stride=330)
     assert 423 == (await phone.erase(recording)).status
     assert b"evidence" == (await phone.audio(recording)).body
+
+
+async def test_anyone_can_see_correct_take_away_and_delete_what_is_held_about_him(served: Served) -> None:
+    newcomer = Newcomer(served)
+    await newcomer.sign_in()
+    phone = newcomer.as_phone()
+    recording = await phone.record(b"what was said", party_name="Grace Hopper")
+    await served.placed()
+
+    # See, and correct.
+    corrected = await newcomer.mine("PATCH", "/v1/me", {"name": "Ada Lovelace"})
+    assert (200, "Ada Lovelace") == (corrected.status, corrected.document["name"])
+    seen = (await newcomer.mine("GET", "/v1/me")).document
+    assert "Ada Lovelace" == seen["name"]
+
+    # Take away.
+    asked = await newcomer.mine("POST", "/v1/exports", {"include": ["audio"]})
+    assert 202 == asked.status, asked
+    await served.placed()
+    export = (await newcomer.mine("GET", f"/v1/exports/{asked.document['id']}")).document
+    archive = (await phone.ask("GET", export["archive"])).body
+    with zipfile.ZipFile(io.BytesIO(archive)) as taken:
+        contents = {name: taken.read(name) for name in taken.namelist()}
+    assert b"what was said" in contents.values()
+    assert any(b"Ada Lovelace" in content for content in contents.values())
+    assert any(b"Grace Hopper" in content for content in contents.values())
+
+    # Delete: one recording, and the account with all that is left.
+    assert 200 == (await phone.erase(recording)).status
+    gone = await newcomer.mine("DELETE", "/v1/me?now=true")
+    assert (200, "shredded") == (gone.status, gone.document["state"])
+    await served.placed()
+    assert 401 == (await newcomer.mine("GET", "/v1/me")).status
+    with pytest.raises(NotFound):
+        await served.gateway.context.accounts.get_user(phone.user_id)
 
 
 async def test_promotional_messages_can_be_refused_while_service_messages_go_on(
@@ -192,6 +231,39 @@ async def test_a_breach_can_be_announced_to_all_concerned(served: Served, mailbo
     }
     assert [["breach"]] * 3 == [await subjects_of(served, user_id) for user_id in concerned]
     assert [] == await subjects_of(served, other)
+
+
+async def test_staff_see_only_what_their_job_needs(tmp_path: Path, clock: FakeClock) -> None:
+    with GoogleSignIn(clock=EmulatedClock(clock)) as provider:
+        async with operated(tmp_path / "data", provider, clock) as served:
+            user_id = await person(served)
+            phone = await phone_of(served, user_id)
+            await phone.record(b"nobody of the staff hears this", party_name="Grace Hopper")
+            async with OperatorsBrowser(served, provider) as browser:
+                await browser.sign_in_as("support")
+                page = await browser.go(f"/operator/users/{user_id}")
+                assert 200 == page.status
+                assert "ada@example.org" not in page.text
+                assert "Grace Hopper" not in page.text
+            async with OperatorsBrowser(served, provider) as browser:
+                await browser.sign_in_as("privacy")
+                await browser.go(f"/operator/users/{user_id}")
+                page = await browser.send(f"/operator/users/{user_id}/look", reason="he asked us to")
+                assert "ada@example.org" in page.text
+                assert "Grace Hopper" not in page.text
+            # And he can see that somebody looked, as what, and why.
+            looks = (await phone.ask("GET", "/v1/me/audit")).document
+    assert "he asked us to" in str(looks)
+    assert "privacy" in str(looks)
+
+
+async def test_third_parties_who_got_data_can_be_listed(served: Served) -> None:
+    phone = await phone_of(served, await person(served))
+    await served.gateway.context.operating.disclosures.add(
+        phone.user_id, by=OPS, recipient="A court", what="two recordings", why="an order"
+    )
+    [told] = (await phone.ask("GET", "/v1/me/disclosures")).document["disclosures"]
+    assert ("A court", "two recordings", "an order") == (told["recipient"], told["what"], told["why"])
 
 
 async def test_cookies_are_only_what_the_service_needs(served: Served) -> None:

@@ -10,6 +10,7 @@ from gateway.base.ids import RecordingId, UserId
 from gateway.services.expiry_notices import ExpiryNotices
 from gateway.services.holds import Cause
 from tests.http.phone import Phone
+from tests.support.actors import OPS
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 from tests.support.mails import told
@@ -106,7 +107,9 @@ async def test_both_are_one_notice_where_they_come_together(
     for _ in range(3):
         state = await served.gateway.retention.state()
         if state.stop is not None:
-            await served.gateway.retention.approve(due=state.stop.due, stored_before=state.stop.stored_before)
+            await served.gateway.retention.approve(
+                due=state.stop.due, stored_before=state.stop.stored_before, by=OPS
+            )
         await days_pass(served, clock, 1)
     [facts] = await facts_of(served, phone.user_id)
     assert [2, 3] == [window["count"] for window in facts["windows"]]
@@ -122,6 +125,7 @@ async def test_what_is_held_does_not_expire_and_is_not_told_of(
         phone.user_id,
         Cause(reason="case", placed_by="ops"),
         recording_id=RecordingId(uuid.UUID(held)),
+        by=OPS,
     )
     await stride(served, clock, 340)
     assert [] == await facts_of(served, phone.user_id)

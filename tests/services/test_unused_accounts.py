@@ -131,13 +131,13 @@ async def test_a_hold_wins_and_its_user_is_not_told_what_is_not_so(
     served: Served, clock: FakeClock, mailbox: Mailbox
 ) -> None:
     user_id = await person(served)
-    hold = await served.gateway.holds.place(user_id, Cause(reason="case", placed_by="ops"))
+    hold = await served.gateway.holds.place(user_id, Cause(reason="case", placed_by="ops"), by=OPS)
     await nearly_two_years(served, clock)
     await days_pass(served, clock, 120, stride=3)
     assert await is_there(served, user_id)
     assert [] == mailbox.mails
 
-    await served.gateway.holds.lift(hold)
+    await served.gateway.holds.lift(hold, by=OPS)
     await days_pass(served, clock, 58)
     assert await is_there(served, user_id)
     assert 3 == len(mailbox.mails)
@@ -149,7 +149,7 @@ async def test_a_hold_that_comes_after_the_notices_wins_too(served: Served, cloc
     user_id = await person(served)
     await nearly_two_years(served, clock)
     await days_pass(served, clock, 69)
-    await served.gateway.holds.place(user_id, Cause(reason="case", placed_by="ops"))
+    await served.gateway.holds.place(user_id, Cause(reason="case", placed_by="ops"), by=OPS)
     await days_pass(served, clock, 20)
     assert await is_there(served, user_id)
 

@@ -17,7 +17,7 @@ import aiohttp
 from gateway.app import Gateway, open_gateway
 from gateway.base.clock import Clock, SystemClock
 from gateway.base.ids import UserId
-from gateway.listening import start_serving
+from gateway.http.listening import start_serving
 from gateway.settings import Settings, passed_environment
 from tests.support.waiting import until
 
