@@ -56,7 +56,9 @@ async def enter_operator(connection: Connection, operator: Operator, known_as: C
         await connection.execute(insert_or_ignore(operators, connection.dialect.name).values(values))
         # Somebody may have been quicker.
         found = (await connection.execute(known)).scalar_one()
-    await connection.execute(update(operators).where(operators.c.id == found).values(used_at=operator.at))
+    # Found by an older look-up key, he is found by the newer from now on.
+    now = {"used_at": operator.at, "look_up": operator.look_up, "generation": operator.generation}
+    await connection.execute(update(operators).where(operators.c.id == found).values(now))
     return str(found)
 
 

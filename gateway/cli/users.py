@@ -120,7 +120,7 @@ def erase(
             abort=True,
             err=True,
         )
-    work = _erase_later(settings, user_id) if later else _erase(settings, user_id, basis)
+    work = _erase_later(settings, user_id, basis) if later else _erase(settings, user_id, basis)
     click.echo(json.dumps(run(work), indent=2))
 
 
@@ -149,7 +149,7 @@ async def _erase(settings: Settings, user_id: str, basis: Any) -> Any:
     return msgspec.to_builtins(farewell_document(farewell))
 
 
-async def _erase_later(settings: Settings, user_id: str) -> Any:
+async def _erase_later(settings: Settings, user_id: str, basis: Any) -> Any:
     import msgspec
 
     from gateway.cli.logs import configure_logs
@@ -159,6 +159,7 @@ async def _erase_later(settings: Settings, user_id: str) -> Any:
     configure_logs(settings.log)
     async with open_console(settings) as console:
         user = await console.accounts.get_user(UserId(user_id))
+        await console.audit.note(console.actor, "user.erasure-asked", user=user, facts={"basis": basis})
         leaving, salt = await console.leaving.ask(user)
     say("He is signed out, and is erased after the time that is told; `gateway user stay` takes it back.")
     return msgspec.to_builtins(asked_document(user, leaving, salt))
@@ -181,4 +182,6 @@ async def _stay(settings: Settings, user_id: str) -> None:
 
     configure_logs(settings.log)
     async with open_console(settings) as console:
-        await console.leaving.stay(await console.accounts.get_user(UserId(user_id)))
+        user = await console.accounts.get_user(UserId(user_id))
+        await console.leaving.stay(user)
+        await console.audit.note(console.actor, "user.erasure-taken-back", user=user)

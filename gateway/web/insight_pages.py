@@ -18,6 +18,8 @@ _PAGE: Final = 50
 DONE: Final = {
     "user.looked-at": "Looked at what is known about you",
     "user.added": "Made your account",
+    "user.erasure-asked": "Asked for your account to be erased",
+    "user.erasure-taken-back": "Took back that your account is about to be erased",
     "token.made": "Made a token that stands for you",
     "tokens.revoked": "Ended all tokens that stood for you",
     "hold.placed": "Placed a legal hold on what you have",
