@@ -300,6 +300,8 @@ async def open_gateway(
             notices=telling.notices,
             preferences=telling.preferences,
             policies=telling.policies,
+            audit=audit,
+            disclosures=disclosures,
         )
         exports = open_exports(
             settings, personal, leaves, playback, SealedReading(views, keyring, places), bell, courtesy

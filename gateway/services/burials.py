@@ -56,7 +56,8 @@ async def bury_shredded(connection: Connection, entry: ShreddedEntry, *, at: int
     assert entry.last is not None
     if entry.kind == "export":
         ended = await end_exports_by_leaves(connection, entry.slot, entry.first, entry.last, at=at)
-        await enqueue_jobs(connection, "end-export", ended)
+        if ended:
+            await enqueue_jobs(connection, "end-export", ended)
         return len(ended)
     live = await recordings.find_live_by_leaves(connection, entry.slot, entry.first, entry.last)
     if live and entry.kind == "recordings":

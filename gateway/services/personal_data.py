@@ -20,7 +20,9 @@ from gateway.catalog.users import User, command_tokens_of
 from gateway.database import Database
 from gateway.keyring import Keyring
 from gateway.services.accounts import AccountService
+from gateway.services.audit import AuditLog
 from gateway.services.devices import DeviceService
+from gateway.services.disclosures import DisclosureRegister
 from gateway.services.erasure import ErasureService
 from gateway.services.holds import HoldService
 from gateway.services.identities import IdentityService
@@ -64,6 +66,8 @@ class PersonalData:
     notices: Notices
     preferences: MailPreferences
     policies: PolicyService
+    audit: AuditLog
+    disclosures: DisclosureRegister
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +277,33 @@ async def _policies(data: PersonalData, user: User) -> AsyncIterator[Item]:
         yield {"version": acceptance.version, "accepted_at": format_time(acceptance.accepted_at)}
 
 
+async def _audit(data: PersonalData, user: User) -> AsyncIterator[Item]:
+    before: int | None = None
+    while True:
+        views, before = await data.audit.shown_to(user, before=before, limit=_AT_ONCE)
+        for view in views:
+            yield {
+                "number": view.entry.sequence,
+                "at": format_time(view.entry.at),
+                "role": view.entry.role,
+                "action": view.entry.action,
+                "reason": view.reason,
+            }
+        if before is None:
+            return
+
+
+async def _disclosures(data: PersonalData, user: User) -> AsyncIterator[Item]:
+    for view in await data.disclosures.of(user):
+        yield {
+            "at": format_time(view.at),
+            "kind": view.kind,
+            "recipient": view.recipient,
+            "what": view.what,
+            "why": view.why,
+        }
+
+
 async def _exports(data: PersonalData, user: User) -> AsyncIterator[Item]:
     async with data.catalog.read() as connection:
         found = await exports_of(connection, user.id)
@@ -301,6 +332,8 @@ SECTIONS: Final = (
     Section("notices", "What you were told", ("notices",), _notices),
     Section("mail", "What mail you want", ("mail_preferences",), _mail),
     Section("policies", "Policies that you accepted", ("policy_acceptances",), _policies),
+    Section("audit", "What people who run the service did that concerns you", ("audit_entries",), _audit),
+    Section("disclosures", "What of yours went to others", ("disclosures",), _disclosures),
     Section("exports", "Copies that you took away", ("exports",), _exports),
 )
 """Every kind of personal data, in the order in which an archive lists them."""
