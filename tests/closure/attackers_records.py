@@ -1,5 +1,5 @@
 """
-What the attacker knows of the records about users, beside their recordings: docs/FORMAT.md §5.8 to §5.12.
+What the attacker knows of the records about users, beside their recordings: docs/FORMAT.md §5.8 to §5.13, §8.2 and §8.5.
 """
 
 import hashlib
@@ -37,6 +37,8 @@ FORMS: Final = {
     "link_attempts.secrets": Form("links", b"LTRY\x01", ("user", "slot", "state_hash")),
     "holds.sealed": Form("hold", b"HOLD\x01", ("id", "slot")),
     "notices.sealed": Form("notice", b"NOTE\x01", ("id", "slot")),
+    "audit_entries.sealed": Form("audit", b"AUDT\x01", ("id", "slot")),
+    "disclosures.sealed": Form("disclosure", b"DISC\x01", ("id", "slot")),
     "placements.session": Form("put-session", b"PUTS\x01", ("recording", "slot", "index", "blob_key")),
     "sign_ins.sealed": Form("sign-in", b"SIGN\x01", ("kind",)),
 }

@@ -55,6 +55,8 @@ PERSONAL: Final[dict[str, tuple[str, ...]]] = {
     ),
     "uploads.details": ("unfinished filename", "unfinished party_number", "unfinished unknown"),
     "notices.sealed": ("notice label",),
+    "audit_entries.sealed": ("reason of a look",),
+    "disclosures.sealed": ("given to", "given what", "given why"),
     "placements.session": ("put session",),
 }
 """Where something personal lies sealed under a key of the user's own, and the canaries that go there."""
@@ -70,6 +72,15 @@ LOOKED_UP: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     ),
 }
 """Where a keyed hash lies: whoever has the key can try things out."""
+EXPORTED: Final[dict[str, tuple[str, ...]]] = {
+    "exports.sealed": ("name",),
+    "export_entries.sealed": ("party_name", "later note"),
+    "export_parts.sealed": (
+        *("name", "phone", "email", "number", "device", "notice label"),
+        *("reason of a look", "given to", "given what", "given why"),
+    ),
+}
+"""Where copies of it lie for an export, under its key; what is about a recording, under that one's as well."""
 OF_NOBODY: Final = {"sign_ins.sealed": ("number",)}
 """Sealed under what only the asker was given."""
 ELSEWHERE: Final = ("sound", "user agent", "address", "device id")
@@ -125,7 +136,20 @@ IMPERSONAL: Final = frozenset(
         *("notices.kind", "notices.occasion", "notices.mail_state", "notices.mail_reason", "links.told"),
         *("notice_runs.kind", "notice_runs.audience", "notice_runs.state", "notice_runs.facts"),
         *("policies.format", "policies.body"),
+        # Of exports: ids, words of ours, and file names that are the same for all.
+        *("exports.id", "exports.user_id", "exports.state", "exports.include", "exports.end_reason"),
+        *("export_entries.export_id", "export_entries.recording_id", "export_entries.state"),
+        *("export_entries.reason", "export_parts.export_id", "export_parts.name", "export_parts.title"),
+        # Of what operators did and gave away: ids, words of ours, hashes of what is sealed.
+        *(f"audit_entries.{name}" for name in ("id", "actor", "role", "action", "user_id", "subject")),
+        *(f"audit_entries.{name}" for name in ("facts", "sealed_hash", "entry_hash", "mac")),
+        *("disclosures.id", "disclosures.user_id", "disclosures.source"),
+        *("day_counts.what", "day_counts.label"),
+        # Of the people who run the service, who are no users of it.
+        *("operators.id", "operators.look_up", "operators.sealed", "operator_sessions.token_hash"),
+        *("operator_sessions.operator_id", "operator_sessions.sealed"),
         # Of the key database.
+        *("log_heads.log", "log_heads.document"),
         *("tree_head.tree_id", "tree_pages.sealed", "tree_states.sealed", "service_keys.purpose"),
         *("shredding_log.subject_id", "shredding_log.kind", "shredding_log.subject_hash"),
         *("shredding_log.commitment", "shredding_log.placements", "shredding_log.destroyed_root"),
@@ -147,8 +171,8 @@ def test_every_column_that_may_be_personal_has_a_canary() -> None:
         for column in table.columns
         if isinstance(column.type, LargeBinary | Text)
     }
-    assert stored == {*PERSONAL, *LOOKED_UP, *OF_NOBODY, *IMPERSONAL}
-    assert set() == IMPERSONAL & {*PERSONAL, *LOOKED_UP, *OF_NOBODY}
+    assert stored == {*PERSONAL, *LOOKED_UP, *OF_NOBODY, *EXPORTED, *IMPERSONAL}
+    assert set() == IMPERSONAL & {*PERSONAL, *LOOKED_UP, *OF_NOBODY, *EXPORTED}
     # And the attacker knows how to read each.
     assert {*FORMS, "recordings.details", "uploads.details"} == {*PERSONAL, *OF_NOBODY}
     assert set(HASHES) == set(LOOKED_UP)
@@ -228,6 +252,16 @@ async def live_a_life(served: Served, canaries: Canaries) -> Newcomer:
         facts = {"title": "Box", "label": canaries["notice label"], "advice": "Link it again."}
         assert await context.notices.tell(connection, user_id, "link-trouble", facts)
     await put_sealed_by_hand(served, user_id, recording, canaries)
+    await served.gateway.audit.note(OPS, "user.looked-at", user=user, reason=canaries["reason of a look"])
+    await context.operating.disclosures.add(
+        user_id,
+        by=OPS,
+        recipient=canaries["given to"],
+        what=canaries["given what"],
+        why=canaries["given why"],
+    )
+    await served.placed()
+    assert 202 == (await ada.mine("POST", "/v1/exports", {"include": ["audio"]})).status
     await served.placed()
     return ada
 
@@ -361,6 +395,9 @@ async def test_nothing_of_an_erased_account_is_found_by_whoever_has_everything(
                 )
                 missed = [name for name in names if canaries[name].encode() not in opened]
                 assert [] == missed, column
+            exported = b"\n".join(content for contents in loot.exported.values() for content in contents)
+            copied = {name for names in EXPORTED.values() for name in names}
+            assert set() == {name for name in copied if canaries[name].encode() not in exported}
             wanted = {pair for of_column in LOOKED_UP.values() for pair in of_column}
             assert wanted == confirmed_of(either, canaries, loot.keys)
             assert any(canaries["sound"].encode() in part for parts in loot.audio.values() for part in parts)

@@ -56,7 +56,7 @@ async def tell(served: Served) -> None:
     now = context.people.clock.now_ms()
     await context.policies.publish(POLICY, format="markdown", effective_at=now - now % DAY_MS)
     await served.placed()
-    users = [account.id async for account in context.accounts.list_users()]
+    users = [user.id async for user, _ in context.accounts.counted_users()]
     windows = [{"count": 2, "until": now + 14 * DAY_MS}, {"count": 9, "until": now + 37 * DAY_MS}]
     async with context.catalog.write() as connection:
         for user_id in users:
