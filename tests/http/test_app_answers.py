@@ -121,6 +121,21 @@ async def not_invited(world: World) -> Came:
         return came(await Newcomer(served).sign_in())
 
 
+@provokes(403, "leaving")
+async def leaving(world: World) -> Came:
+    await world.newcomer.mine("DELETE", "/v1/me")
+    # He is signed out everywhere, and the next code has to wait.
+    world.clock.advance(120)
+    await world.newcomer.sign_in()
+    return came(await world.phone.create(5))
+
+
+@provokes(403, "not-fresh")
+async def not_fresh(world: World) -> Came:
+    world.clock.advance(601)
+    return came(await world.newcomer.mine("DELETE", "/v1/me?now=true"))
+
+
 @provokes(404, "not-found")
 async def not_there(world: World) -> Came:
     upload = await world.phone.begin(10)
