@@ -83,7 +83,7 @@ class UsersRecords:
             self.service_leaves[named["purpose"]] = named["leaf_index"]
         if table == "placements" and "blob_key" in named and "recording_id" in named:
             self._recording_of[named["blob_key"]] = named["recording_id"]
-        if "user_id" in named and "id" in named:
+        if named.get("user_id") is not None and "id" in named:
             self._user_of[table, named["id"]] = uuid.UUID(named["user_id"])
         for name, value in named.items():
             column = f"{table}.{name}"
@@ -156,7 +156,9 @@ class UsersRecords:
             return
         table = record.column.partition(".")[0]
         known = (
-            uuid.UUID(named["user_id"]) if "user_id" in named else self._user_of.get((table, named.get("id")))
+            uuid.UUID(named["user_id"])
+            if named.get("user_id")
+            else self._user_of.get((table, named.get("id")))
         )
         for slot, owners in by_slot.items():
             for owner in owners:

@@ -50,8 +50,8 @@ async def test_a_copy_is_asked_for_downloaded_read_and_deleted(served: Served, t
         await page.screenshot(path=tmp_path / "preparing.png")
         await phone.erase(gone)
         await served.placed()
-        # The page looks again by itself.
-        await expect(page.get_by_role("link", name="Download")).to_be_visible()
+        # The page looks again by itself, every few seconds.
+        await expect(page.get_by_role("link", name="Download")).to_be_visible(timeout=30_000)
         await page.get_by_text("1 could not be taken along whole").click()
         await expect(page.get_by_text("Its key is destroyed")).to_be_visible()
         await page.screenshot(path=tmp_path / "ready.png")
