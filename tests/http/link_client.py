@@ -54,7 +54,7 @@ async def gateway_for(
     """
     Serve a gateway whose users can link accounts of *drive*; *links* are settings.
     """
-    monkeypatch.setattr("gateway.app.load_plugins", lambda **_: drive.plugins())
+    monkeypatch.setattr("gateway.reach.load_plugins", lambda **_: drive.plugins())
     kinds = {"pretend": drive.settings(**(operator or {})), **links.pop("kinds", {})}
     async with serving(
         data,
