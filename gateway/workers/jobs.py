@@ -8,6 +8,7 @@ whether to try again, to set the job aside, or to give it up for someone to look
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -17,7 +18,7 @@ from gateway.base.batches import Batches
 from gateway.base.ids import RecordingId, UserId
 from gateway.catalog.jobs import Job, claim_jobs, find_due, finish_jobs, park_job, renew_lease, retry_job
 from gateway.crypto.errors import CryptoError
-from gateway.database import Database
+from gateway.database import Database, DatabaseUnavailable
 from gateway.services.checking import CheckService
 from gateway.services.copying import CopyService
 from gateway.services.erasure import ErasureService
@@ -37,6 +38,7 @@ Handler = Callable[[str], Awaitable[None]]
 
 _LONGEST_ERROR: Final = 500
 _MOST_FINISHED: Final = 100
+_NOTE_AGAIN_S: Final = 1.0
 
 
 def job_handlers(
@@ -206,9 +208,9 @@ class JobWorker:
             async with self._catalog.write() as connection:
                 await retry_job(connection, job, delay_ms=later.delay_ms, error=str(later), is_failure=False)
         except Exception as error:  # noqa: BLE001 - a job that fails is put back or parked, whatever failed it
-            await self._failed(job, error)
+            await self._noted(partial(self._failed, job, error))
         else:
-            await self._desk.finish(job)
+            await self._noted(partial(self._desk.finish, job))
         finally:
             keeping.cancel()
         return True
@@ -223,6 +225,22 @@ class JobWorker:
                 if not await renew_lease(connection, job, lease_ms=self._limits.lease_s * 1000):
                     work.cancel()
                     return
+
+    async def _noted(self, note: Callable[[], Awaitable[None]]) -> None:
+        """
+        Note what came of a job, trying again while its lease may last: a database that was away for a moment would
+        otherwise keep the job until the lease has run out.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._limits.lease_s
+        while True:
+            try:
+                await note()
+                return
+            except DatabaseUnavailable:
+                if loop.time() >= until:
+                    raise
+            await asyncio.sleep(_NOTE_AGAIN_S)
 
     async def _failed(self, job: Job, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}"[:_LONGEST_ERROR]
