@@ -321,7 +321,7 @@ class Mail(Section, frozen=True):
     per_minute: Positive = 600
     """Mails that this node sends in a minute, at the most."""
     retry_first_s: Positive = 60
-    """What is not taken for now is tried again after so long, then after twice as long, and so on."""
+    """A mail that the server puts off (4xx) is tried again after so long, then after twice as long, and so on."""
     retry_longest_s: Positive = 4 * _HOUR
     give_up_after_s: Positive = 5 * _DAY
 

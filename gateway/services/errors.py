@@ -305,7 +305,7 @@ class ExportChanged(Refused):
 
 class TooManyExports(Refused):
     """
-    More exports or downloads than the user may ask for now; *retry_after_s* is when he may again.
+    The user has as many exports or downloads as he may have at once or in a day; *retry_after_s* is when he may ask again.
     """
 
     code = "too-many-exports"

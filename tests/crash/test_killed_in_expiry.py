@@ -31,6 +31,7 @@ from tests.crash.test_killed_at_system_calls import SETTINGS, Calls
 from tests.crash.tracing import sabotaging
 from tests.support.forked_daemon import DaemonEnded, ForkedDaemon, forked_daemon
 from tests.support.gateway import APPEND
+from tests.support.waiting import until
 
 KILLS: Final = {"sqlite": 10, "postgresql": 5}
 CALLS: Final = (
@@ -125,13 +126,16 @@ def key_of(text: str) -> bytes:
 
 
 async def purged(http: aiohttp.ClientSession, user: Kept, recording: str) -> dict[str, Any]:
-    async with asyncio.timeout(60):
-        while True:
-            async with http.get(f"/v1/receipts/{recording}", headers=user.auth) as response:
-                erasure: dict[str, Any] = await response.json()
-                if response.status == 200 and erasure["state"] == "purged":
-                    return erasure
-            await asyncio.sleep(0.02)
+    erasure: dict[str, Any] = {}
+
+    async def is_purged() -> bool:
+        nonlocal erasure
+        async with http.get(f"/v1/receipts/{recording}", headers=user.auth) as response:
+            erasure = await response.json()
+            return response.status == 200 and erasure["state"] == "purged"
+
+    await until(is_purged, within_s=60)
+    return erasure
 
 
 @asynccontextmanager
