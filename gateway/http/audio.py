@@ -13,12 +13,11 @@ from aiohttp import web
 from gateway.crypto.chunked import Buffer
 from gateway.http.context import context_of
 from gateway.http.outlets import SocketOutlet
-from gateway.http.problems import problem
-from gateway.http.ranges import ByteRange, Unsatisfiable, names_etag, parse_range
+from gateway.http.parts import send_part
+from gateway.http.ranges import ByteRange, names_etag
 from gateway.services.errors import Unreadable
 from gateway.services.playback import ReadEnded
 from gateway.services.recordings import Recording
-from gateway.services.sending import LONG
 
 log = structlog.get_logger()
 
@@ -51,63 +50,28 @@ async def send_audio(
     }
     if names_etag(request.headers.get("If-None-Match"), etag):
         return web.Response(status=304, headers={"ETag": etag, "Cache-Control": "no-store"})
-    size = recording.row.size
-    wanted: ByteRange | None = None
-    if request.method == "GET" and request.headers.get("If-Range", etag).strip() == etag:
-        try:
-            wanted = parse_range(request.headers.get("Range"), size)
-        except Unsatisfiable:
-            return problem(
-                416,
-                "range-not-satisfiable",
-                "Range not satisfiable",
-                f"the recording has {size} bytes",
-                headers={"Content-Range": f"bytes */{size}", "Accept-Ranges": "bytes"},
-            )
-    response = web.StreamResponse(status=200 if wanted is None else 206, headers=all_headers)
-    part = ByteRange(0, size, size) if wanted is None else wanted
-    response.content_length = part.length
-    if wanted is not None:
-        response.headers["Content-Range"] = wanted.content_range
-    if request.method == "HEAD":
-        await response.prepare(request)
-        return response
-    return await _stream(request, response, recording, part)
-
-
-async def _stream(
-    request: web.Request, response: web.StreamResponse, recording: Recording, part: ByteRange
-) -> web.StreamResponse:
     context = context_of(request)
-    outlet = SocketOutlet.of(request) if part.length >= LONG else None
-    plaintext = context.playback.open(recording.row, start=part.start, length=part.length, outlet=outlet)
-    try:
-        # The first slab comes before the status line, so that an erased recording still gets its 404.
-        first = await anext(plaintext, b"")
-        if len(first) == part.length:
-            # Its headers and bytes go out in one write.
-            return web.Response(status=response.status, headers=response.headers, body=bytes(first))
-        await response.prepare(request)
-        await response.write(first)
-        async for slab in plaintext:
-            await response.write(slab)
-        await response.write_eof()
-    except Unreadable as error:
-        context.metrics.damaged_reads.inc()
-        log.error("audio.unreadable", recording=str(recording.row.id), reason=str(error), exc_info=error)
-        raise ConnectionAbortedError from error
-    except ReadEnded:
-        log.info("audio.erased_while_read", recording=str(recording.row.id))
-        raise ConnectionAbortedError from None
-    finally:
-        await _close(plaintext)
-        if outlet is not None:
-            outlet.close()
-    return response
 
+    def read(part: ByteRange, outlet: SocketOutlet | None) -> AsyncIterator[Buffer]:
+        return context.playback.open(recording.row, start=part.start, length=part.length, outlet=outlet)
 
-async def _close(plaintext: AsyncIterator[Buffer]) -> None:
-    await plaintext.aclose()  # type: ignore[attr-defined]
+    def cut_by(error: Exception, is_begun: bool) -> bool:
+        if isinstance(error, Unreadable):
+            context.metrics.damaged_reads.inc()
+            log.error("audio.unreadable", recording=str(recording.row.id), reason=str(error), exc_info=error)
+        elif isinstance(error, ReadEnded):
+            log.info("audio.erased_while_read", recording=str(recording.row.id))
+        return isinstance(error, Unreadable | ReadEnded)
+
+    return await send_part(
+        request,
+        what="the recording",
+        size=recording.row.size,
+        headers=all_headers,
+        may_be_range=request.headers.get("If-Range", etag).strip() == etag,
+        read=read,
+        cut_by=cut_by,
+    )
 
 
 def _media_type(recording: Recording) -> str:

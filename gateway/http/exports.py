@@ -4,6 +4,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 import structlog
@@ -16,11 +17,10 @@ from gateway.http.context import context_of, path_id
 from gateway.http.documents import decode_json_body, json_response
 from gateway.http.export_shapes import ExportList, ExportRequest, archive_address, export_document
 from gateway.http.outlets import SocketOutlet
-from gateway.http.problems import problem
-from gateway.http.ranges import ByteRange, Unsatisfiable, names_etag, parse_range
+from gateway.http.parts import send_part
+from gateway.http.ranges import ByteRange, names_etag
 from gateway.services.errors import ExportChanged, Gone, InvalidField, Unreadable
-from gateway.services.exports import Download, ExportView
-from gateway.services.sending import LONG
+from gateway.services.exports import ExportView
 
 log = structlog.get_logger()
 
@@ -91,56 +91,30 @@ async def get_archive(request: web.Request) -> web.StreamResponse:
     condition = request.headers.get("If-Range")
     # Bytes of two revisions must never be joined: whoever names neither gets a range only where there was but one.
     is_sure = revision is not None or export.revision == 1 if condition is None else condition.strip() == etag
-    wanted: ByteRange | None = None
-    if request.method == "GET" and is_sure:
-        try:
-            wanted = parse_range(request.headers.get("Range"), export.size)
-        except Unsatisfiable:
-            return problem(
-                416,
-                "range-not-satisfiable",
-                "Range not satisfiable",
-                f"the archive has {export.size} bytes",
-                headers={"Content-Range": f"bytes */{export.size}", "Accept-Ranges": "bytes"},
-            )
-    response = web.StreamResponse(status=200 if wanted is None else 206, headers=headers)
-    part = ByteRange(0, export.size, export.size) if wanted is None else wanted
-    response.content_length = part.length
-    if wanted is not None:
-        response.headers["Content-Range"] = wanted.content_range
-    if request.method == "HEAD":
-        await response.prepare(request)
-        return response
-    async with exports.downloading(export) as download:
-        return await _stream(request, response, download, part)
 
+    def cut_by(error: Exception, is_begun: bool) -> bool:
+        # Before that it is answered; an archive that changed gets its 410.
+        is_cut = is_begun and isinstance(error, ExportChanged | Gone | Unreadable)
+        if is_cut:
+            log.warning("export.cut", export=export.id, reason=str(error))
+        return is_cut
 
-async def _stream(
-    request: web.Request, response: web.StreamResponse, download: Download, part: ByteRange
-) -> web.StreamResponse:
-    outlet = SocketOutlet.of(request) if part.length >= LONG else None
-    pieces = context_of(request).exports.read(download, start=part.start, length=part.length, outlet=outlet)
-    try:
-        # The first bytes come before the status line, so that an archive that changed still gets its 410.
-        first = await anext(pieces, b"")
-        await response.prepare(request)
-        try:
-            await response.write(first)
-            async for piece in pieces:
-                await response.write(piece)
-            await response.write_eof()
-        except (ExportChanged, Gone, Unreadable) as error:
-            log.warning("export.cut", export=download.export.id, reason=str(error))
-            raise ConnectionAbortedError from error
-    finally:
-        await _close(pieces)
-        if outlet is not None:
-            outlet.close()
-    return response
+    async def read(part: ByteRange, outlet: SocketOutlet | None) -> AsyncIterator[Buffer]:
+        async with exports.downloading(export) as download:
+            pieces = exports.read(download, start=part.start, length=part.length, outlet=outlet)
+            async with aclosing(pieces):  # type: ignore[type-var]
+                async for piece in pieces:
+                    yield piece
 
-
-async def _close(pieces: AsyncIterator[Buffer]) -> None:
-    await pieces.aclose()  # type: ignore[attr-defined]
+    return await send_part(
+        request,
+        what="the archive",
+        size=export.size,
+        headers=headers,
+        may_be_range=is_sure,
+        read=read,
+        cut_by=cut_by,
+    )
 
 
 def _told(view: ExportView, *, status: int = 200) -> web.Response:
