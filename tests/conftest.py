@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     # SQLAlchemy costs most of a second, and the tests of the lower layers need none of it.
     from gateway.database import Database
     from tests.support.gateway import Served
+    from tests.support.mailbox import Mailbox
 
 TORTURE_FACTOR = 25
 
@@ -197,6 +198,17 @@ async def keys_database(database_urls: DatabaseUrls) -> AsyncIterator["Database"
     await migrate(database, "gateway.keyring.migrations")
     yield database
     await database.close()
+
+
+@pytest.fixture
+def mailbox() -> Iterator["Mailbox"]:
+    """
+    A mail server, and what it took.
+    """
+    from tests.support.mailbox import Mailbox
+
+    with Mailbox() as mailbox:
+        yield mailbox
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import requests
 
 from gateway.settings import passed_environment
 from tests.emulators.emulator import EmulatedClock
-from tests.emulators.oauth import CLIENT_ID, CLIENT_SECRET
 from tests.emulators.oidc import GoogleSignIn
 from tests.http.newcomer import Newcomer
 from tests.http.phone import speech
+from tests.http.test_openid import settings_of
 from tests.support.app_document import BLOCKS, Block, program
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served, serving
@@ -45,15 +45,7 @@ def google(clock: FakeClock) -> Iterator[GoogleSignIn]:
 
 @pytest.fixture
 async def served(tmp_path: Path, clock: FakeClock, google: GoogleSignIn) -> AsyncIterator[Served]:
-    kind = {
-        "client_id": CLIENT_ID,
-        "client_secret": CLIENT_SECRET,
-        "authorize_url": f"{google.url}/o/oauth2/v2/auth",
-        "token_url": f"{google.url}/token",
-        "keys_url": f"{google.url}/oauth2/v3/certs",
-        "issuers": [google.url, google.url.removeprefix("http://")],
-    }
-    sign_in = {"kinds": {"console": {}, "google": kind}, "return_to": [RETURN_TO]}
+    sign_in = {"kinds": {"console": {}, "google": settings_of(google)}, "return_to": [RETURN_TO]}
     async with serving(
         tmp_path / "data", clock=clock, with_workers=False, sign_in=sign_in, log={"level": "error"}
     ) as gateway:

@@ -13,8 +13,8 @@ from tests.e2e.chromium import chromium
 from tests.emulators.cloud import Account
 from tests.emulators.emulator import EmulatedClock
 from tests.emulators.oidc import GoogleSignIn
-from tests.http.operators import operated
 from tests.http.phone import Phone, speech
+from tests.operators.browsing import operated
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 

@@ -3,7 +3,7 @@ What users are told, asked and offered: over the API and on the pages, and what 
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -21,12 +21,6 @@ JSON = {"Content-Type": "application/json"}
 POLICY = (
     "# What we keep\n\nNothing for **longer**. <script>alert(1)</script> ![](https://spy.example/x.png)\n"
 )
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as mailbox:
-        yield mailbox
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ Each shows that the promise is kept in use; what is tried to break it is in the 
 import io
 import uuid
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,9 @@ from tests.emulators.emulator import EmulatedClock
 from tests.emulators.oidc import GoogleSignIn, SignIn
 from tests.http.browser import Browser
 from tests.http.newcomer import Newcomer
-from tests.http.operators import OperatorsBrowser, operated
 from tests.http.phone import Phone, blob_files
 from tests.http.test_openid import APP, PROVIDERS, App, settings_of
+from tests.operators.browsing import OperatorsBrowser, operated
 from tests.support.actors import OPS
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served, serving
@@ -36,12 +35,6 @@ from tests.support.mails import mail_sections, person, told, try_again
 
 DAY = 24 * 3600
 YEAR = 365 * DAY
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as mailbox:
-        yield mailbox
 
 
 @pytest.fixture

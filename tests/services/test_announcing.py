@@ -2,7 +2,6 @@
 Telling many the same: all of them, each once, however often it is cut.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ from gateway.services.work import NotNow
 from tests.support.gateway import Served
 from tests.support.mailbox import Mailbox
 from tests.support.mails import mail_sections, person, told
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as mailbox:
-        yield mailbox
 
 
 @pytest.fixture

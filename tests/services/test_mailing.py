@@ -3,7 +3,7 @@ Notices by e-mail: what is taken, what is not, and what comes of each answer of 
 """
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,6 @@ from tests.support.mailbox import Mailbox
 from tests.support.mails import ADDRESS, PUBLIC_URL, mail_sections, mailed, person, tell, try_again
 
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as mailbox:
-        yield mailbox
 
 
 @pytest.fixture

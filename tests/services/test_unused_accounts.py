@@ -2,7 +2,6 @@
 Accounts that nobody uses: told of in time, ended after that, and kept for whoever comes back.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ from tests.support.mailbox import Mailbox
 from tests.support.mails import ADDRESS, mail_sections, mailed, person, told, try_again
 
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as mailbox:
-        yield mailbox
 
 
 @pytest.fixture

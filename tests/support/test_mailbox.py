@@ -37,12 +37,6 @@ def mail(body: str = "A line.\n.\n..\nThe last.\n", **headers: str) -> EmailMess
 
 
 @pytest.fixture
-def mailbox() -> Iterator[Mailbox]:
-    with Mailbox() as mailbox:
-        yield mailbox
-
-
-@pytest.fixture
 def client(mailbox: Mailbox) -> Iterator[smtplib.SMTP]:
     with smtplib.SMTP(mailbox.host, mailbox.port, timeout=10) as client:
         yield client

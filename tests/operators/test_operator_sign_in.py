@@ -3,7 +3,7 @@ How operators sign in, and what does not get anybody in.
 """
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tests.emulators.emulator import EmulatedClock
 from tests.emulators.faults import Effect
 from tests.emulators.oidc import Forgery, GoogleSignIn
 from tests.http.browser import Browser
-from tests.http.operators import (
+from tests.operators.browsing import (
     BINDING,
     SESSION,
     OperatorsBrowser,
@@ -28,24 +28,6 @@ from tests.http.operators import (
 )
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served, serving
-
-
-@pytest.fixture
-def provider(clock: FakeClock) -> Iterator[GoogleSignIn]:
-    with GoogleSignIn(clock=EmulatedClock(clock)) as provider:
-        yield provider
-
-
-@pytest.fixture
-async def served(tmp_path: Path, provider: GoogleSignIn, clock: FakeClock) -> AsyncIterator[Served]:
-    async with operated(tmp_path / "data", provider, clock) as served:
-        yield served
-
-
-@pytest.fixture
-async def browser(served: Served, provider: GoogleSignIn) -> AsyncIterator[OperatorsBrowser]:
-    async with OperatorsBrowser(served, provider) as browser:
-        yield browser
 
 
 async def entries(served: Served) -> list[View]:

@@ -4,8 +4,6 @@ Every page of the operators and every role: who may do what, and that whoever ma
 A page that is not in the table here makes a test fail: whoever adds one says whose it is.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -16,13 +14,10 @@ from gateway.catalog.jobs import claim_jobs, enqueue_job, find_due, park_job
 from gateway.catalog.overview import stuck_jobs
 from gateway.services.holds import Cause
 from gateway.services.roles import MAY
-from tests.emulators.emulator import EmulatedClock
-from tests.emulators.oidc import GoogleSignIn
 from tests.http.browser import Browser
-from tests.http.operators import ROLES, OperatorsBrowser, operated
 from tests.http.phone import Phone
+from tests.operators.browsing import ROLES, OperatorsBrowser
 from tests.support.actors import OPS
-from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 
 ALL: Final = frozenset(ROLES)
@@ -59,24 +54,6 @@ OF_STRANGERS: Final = {
 """Pages for people who are not signed in yet: no personal data, no action."""
 
 CASES = [(*route, role) for route in MAY_OPEN for role in ROLES]
-
-
-@pytest.fixture
-def provider(clock: FakeClock) -> Iterator[GoogleSignIn]:
-    with GoogleSignIn(clock=EmulatedClock(clock)) as provider:
-        yield provider
-
-
-@pytest.fixture
-async def served(tmp_path: Path, provider: GoogleSignIn, clock: FakeClock) -> AsyncIterator[Served]:
-    async with operated(tmp_path / "data", provider, clock) as served:
-        yield served
-
-
-@pytest.fixture
-async def browser(served: Served, provider: GoogleSignIn) -> AsyncIterator[OperatorsBrowser]:
-    async with OperatorsBrowser(served, provider) as browser:
-        yield browser
 
 
 class Scene:

@@ -3,29 +3,22 @@ What operators do on their pages, on each database.
 """
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.services.audit import View
-from tests.emulators.emulator import EmulatedClock
 from tests.emulators.oidc import GoogleSignIn
 from tests.http.newcomer import NUMBER, Newcomer
-from tests.http.operators import OperatorsBrowser, operated
 from tests.http.phone import Phone
-from tests.http.test_operator_roles import Scene, own_token
+from tests.operators.browsing import OperatorsBrowser, operated
+from tests.operators.test_operator_roles import Scene, own_token
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def provider(clock: FakeClock) -> Iterator[GoogleSignIn]:
-    with GoogleSignIn(clock=EmulatedClock(clock)) as provider:
-        yield provider
 
 
 @pytest.fixture
