@@ -225,11 +225,19 @@ class AuditLog:
         """
         Return what *user* is told of it, newest first, and what to ask with for those before; None after the last.
 
-        A hold that he is not told of is left out.
+        A hold that he is not told of is left out, and what is shown is as long without it: a page that is shorter would tell.
         """
-        views = await self.about(user, before=before, limit=limit)
-        onward = views[-1].entry.sequence if len(views) == limit else None
-        return [view for view in views if view.facts.get("tells_user") != "no"], onward
+        shown: list[View] = []
+        while True:
+            views = await self.about(user, before=before, limit=limit)
+            for view in views:
+                before = view.entry.sequence
+                if view.facts.get("tells_user") != "no":
+                    shown.append(view)
+                    if len(shown) == limit:
+                        return shown, before
+            if len(views) < limit:
+                return shown, None
 
     async def sign_head(self) -> Signed:
         """

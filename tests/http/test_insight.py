@@ -60,6 +60,17 @@ async def test_a_hold_that_he_is_not_told_of_is_not_there_either(served: Served)
     assert ["hold.lifted", "hold.placed"] == [entry["action"] for entry in entries]
 
 
+async def test_pages_are_as_long_with_a_secret_hold_as_without(served: Served) -> None:
+    ada = await Phone.of_new_user(served)
+    for number in range(51):
+        await looked_at(served, ada.user_id, f"reason {number}")
+        if number == 30:
+            await served.gateway.holds.place(ada.user_id, Cause(reason="case 12", placed_by="ops"), by=OPS)
+    first = (await ada.ask("GET", "/v1/me/audit")).document
+    second = (await ada.ask("GET", f"/v1/me/audit?before={first['next']}")).document
+    assert (50, 1, None) == (len(first["entries"]), len(second["entries"]), second["next"])
+
+
 async def test_pages_of_it_lead_on(served: Served) -> None:
     ada = await Phone.of_new_user(served)
     for number in range(60):
