@@ -9,7 +9,6 @@ import asyncio
 import re
 import secrets
 import shutil
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -21,27 +20,11 @@ import pytest
 from tests.crash import aftermath
 from tests.crash.conftest import Installation
 from tests.crash.phones import Account, Call, Network, Phone, check_promises, jobs_done
-from tests.crash.tracing import sabotaging
-from tests.support.forked_daemon import DaemonEnded, ForkedDaemon
+from tests.crash.tracing import Calls, started_to_die
+from tests.support.forked_daemon import ForkedDaemon
 
 SETTINGS: Final = {"GATEWAY_DATA__POOL_SIZE": "1", "GATEWAY_SPOOL__THREADS": "1"}
 SEED_OF_THE_STORY: Final = 1
-
-
-@dataclass(frozen=True)
-class Calls:
-    """
-    System calls of one kind, on some paths in the data directory or on any.
-
-    *about* is how often the story makes them: for choosing some of them, not for knowing when to end.
-    """
-
-    name: str
-    about: int
-    paths: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        return " ".join((self.name, *self.paths[:1]))
 
 
 CALLS: Final = (
@@ -100,23 +83,16 @@ async def tell(daemon: ForkedDaemon, account: Account, calls: Calls, number: int
             network = Network(http)
             phone = Phone(account, network, Random(SEED_OF_THE_STORY), name="phone")
             telling = asyncio.create_task(story(phone, network))
-            daemon.spawn(stopped=True)
-            await daemon.stopped()
-            injection = f"{calls.name}:signal=KILL:when={number}"
-            paths = [data_dir / path for path in calls.paths]
-            async with sabotaging(daemon.pid, injection, paths=paths):
-                daemon.go_on()
-                try:
-                    await daemon.ready()
-                except DaemonEnded as end:
-                    died, status = True, end.status
-                else:
+            async with started_to_die(daemon, calls, number) as died_at_once:
+                status = died_at_once
+                if status is None:
                     network.went_up(daemon.url)
                     ending = asyncio.create_task(daemon.ended())
                     await asyncio.wait([telling, ending], return_when=asyncio.FIRST_COMPLETED)
-                    died, status = ending.done(), await ending if ending.done() else 0
+                    status = await ending if ending.done() else None
                     ending.cancel()
-                assert status == (-9 if died else 0), daemon.log_text
+                assert status in (None, -9), daemon.log_text
+                died = status is not None
             if died:
                 network.goes_down()
                 await daemon.start()
@@ -173,16 +149,8 @@ async def start_first(data_dir: Path, calls: Calls, number: int) -> bool:
     """
     daemon = ForkedDaemon(data_dir, settings=SETTINGS)
     try:
-        status: int | None = None
-        daemon.spawn(stopped=True)
-        await daemon.stopped()
-        paths = [data_dir / path for path in calls.paths]
-        async with sabotaging(daemon.pid, f"{calls.name}:signal=KILL:when={number}", paths=paths):
-            daemon.go_on()
-            try:
-                await daemon.ready()
-            except DaemonEnded as end:
-                status = end.status
+        async with started_to_die(daemon, calls, number) as status:
+            pass
         assert status in (None, -9), daemon.log_text
         if status is not None:
             await daemon.start()

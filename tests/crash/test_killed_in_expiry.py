@@ -27,9 +27,9 @@ from gateway.keyring import verify_receipt
 from gateway.settings import Settings
 from tests.conftest import DatabaseUrls
 from tests.crash import aftermath
-from tests.crash.test_killed_at_system_calls import SETTINGS, Calls
-from tests.crash.tracing import sabotaging
-from tests.support.forked_daemon import DaemonEnded, ForkedDaemon, forked_daemon
+from tests.crash.test_killed_at_system_calls import SETTINGS
+from tests.crash.tracing import Calls, started_to_die
+from tests.support.forked_daemon import ForkedDaemon, forked_daemon
 from tests.support.gateway import APPEND
 from tests.support.waiting import until
 
@@ -155,17 +155,9 @@ async def sweep(template: Path, kept: list[Kept], data_dir: Path, calls: Calls, 
     shutil.copytree(template, data_dir)
     daemon = ForkedDaemon(data_dir, settings=SETTINGS)
     try:
-        status: int | None = None
-        daemon.spawn(stopped=True)
-        await daemon.stopped()
-        paths = [data_dir / path for path in calls.paths]
-        async with sabotaging(daemon.pid, f"{calls.name}:signal=KILL:when={number}", paths=paths):
-            daemon.go_on()
-            try:
-                await daemon.ready()
-            except DaemonEnded as end:
-                status = end.status
-            else:
+        async with started_to_die(daemon, calls, number) as died_at_once:
+            status = died_at_once
+            if status is None:
                 ending = asyncio.create_task(daemon.ended())
                 swept = asyncio.create_task(all_purged(daemon, kept))
                 await asyncio.wait([ending, swept], return_when=asyncio.FIRST_COMPLETED)

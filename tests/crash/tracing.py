@@ -6,9 +6,47 @@ import re
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.forked_daemon import DaemonEnded, ForkedDaemon
 from tests.support.waiting import until
+
+
+@dataclass(frozen=True)
+class Calls:
+    """
+    System calls of one kind, on some paths in the data directory or on any.
+
+    *about* is how often the story makes them: for choosing some of them, not for knowing when to end.
+    """
+
+    name: str
+    about: int
+    paths: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join((self.name, *self.paths[:1]))
+
+
+@asynccontextmanager
+async def started_to_die(daemon: ForkedDaemon, calls: Calls, number: int) -> AsyncIterator[int | None]:
+    """
+    Start *daemon* so that it dies at the *number*-th of these calls, as long as the context is entered.
+
+    Gives the status with which it ended if it did not become ready; None if it did.
+    """
+    daemon.spawn(stopped=True)
+    await daemon.stopped()
+    paths = [daemon.data_dir / path for path in calls.paths]
+    async with sabotaging(daemon.pid, f"{calls.name}:signal=KILL:when={number}", paths=paths):
+        daemon.go_on()
+        status: int | None = None
+        try:
+            await daemon.ready()
+        except DaemonEnded as end:
+            status = end.status
+        yield status
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 import pytest
@@ -15,6 +15,11 @@ from gateway.base.ids import UserId
 from tests.support.audio import ENCODINGS, AudioFormat, SpokenRecordings
 from tests.support.forked_daemon import ForkedDaemon, forked_daemon
 from tests.support.waiting import until
+
+if TYPE_CHECKING:
+    # Playwright and the whole gateway, which most tests here need none of.
+    from tests.e2e.chromium import Watched
+    from tests.support.gateway import Served
 
 MEGABYTES: Final = 3
 
@@ -126,3 +131,14 @@ def long_call(tmp_path: Path) -> Sample:
     path = tmp_path / "long.m4a"
     path.write_bytes(Random(7).randbytes(MEGABYTES * 1_000_000 + 12_345))
     return Sample(path, {"filename": "long.m4a", "filetype": "audio/mp4", "direction": "out"})
+
+
+@pytest.fixture
+async def window(served: "Served") -> AsyncIterator["Watched"]:
+    """
+    A browser at the gateway that the test's file serves.
+    """
+    from tests.e2e.chromium import chromium
+
+    async with chromium(served.url) as watched:
+        yield watched

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.chromium import chromium
-from tests.http.newcomer import NUMBER, Newcomer
+from tests.e2e.chromium import chromium, prove_number
+from tests.http.newcomer import Newcomer
 from tests.support.audio import speak
 from tests.support.gateway import Served, serving
 
@@ -38,10 +38,7 @@ async def test_a_copy_is_asked_for_downloaded_read_and_deleted(served: Served, t
     async with chromium(served.url, java_script_enabled=False, accept_downloads=True) as window:
         page = window.page
         await page.goto("/sign-in")
-        await page.get_by_label("Your phone number").fill(NUMBER)
-        await page.get_by_role("button", name="Send me a code").click()
-        await page.get_by_label("Code").fill(newcomer.read_code())
-        await page.get_by_role("button", name="Sign in", exact=True).click()
+        await prove_number(page, served)
         await page.goto("/account")
         await page.get_by_role("link", name="Take everything away").click()
         await page.get_by_label("The sealed files too").check()
@@ -100,10 +97,7 @@ async def test_on_a_phones_width_nothing_is_cut_off(served: Served, is_dark: boo
     async with chromium(served.url, is_narrow=True, is_dark=is_dark) as window:
         page = window.page
         await page.goto("/sign-in")
-        await page.get_by_label("Your phone number").fill(NUMBER)
-        await page.get_by_role("button", name="Send me a code").click()
-        await page.get_by_label("Code").fill(newcomer.read_code())
-        await page.get_by_role("button", name="Sign in", exact=True).click()
+        await prove_number(page, served)
         await page.goto("/account/export")
         await page.get_by_role("button", name="Make a copy").click()
         await expect(page.get_by_text("0 of 0 done")).to_be_visible()

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.chromium import chromium
-from tests.http.newcomer import NUMBER, Newcomer
+from tests.e2e.chromium import chromium, prove_number
 from tests.support.gateway import Served, serving
 from tests.support.mailbox import Mailbox
 from tests.support.mails import mail_sections
@@ -41,10 +40,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 async def sign_in(page: Page, served: Served) -> None:
     await page.goto("/recordings")
-    await page.get_by_label("Your phone number").fill(NUMBER)
-    await page.get_by_role("button", name="Send me a code").click()
-    await page.get_by_label("Code").fill(Newcomer(served).read_code())
-    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await prove_number(page, served)
     await expect(page.get_by_role("heading", name="Recordings")).to_be_visible()
 
 

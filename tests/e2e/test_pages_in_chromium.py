@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.e2e.chromium import Watched, chromium
+from tests.e2e.chromium import Watched, chromium, prove_number
 from tests.http.newcomer import NUMBER, Newcomer
 from tests.http.phone import speech
 from tests.support.audio import speak
@@ -22,12 +22,6 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         tmp_path / "data", with_workers=False, sign_in={"resend_after_s": 0}, log={"level": "error"}
     ) as gateway:
         yield gateway
-
-
-@pytest.fixture
-async def window(served: Served) -> AsyncIterator[Watched]:
-    async with chromium(served.url) as watched:
-        yield watched
 
 
 async def sign_in(window: Watched, served: Served) -> Page:
@@ -122,10 +116,7 @@ async def test_a_whole_life(window: Watched, served: Served, tmp_path: Path) -> 
 
     # Stay after all.
     await page.get_by_role("link", name="sign in", exact=True).click()
-    await page.get_by_label("Your phone number").fill(NUMBER)
-    await page.get_by_role("button", name="Send me a code").click()
-    await page.get_by_label("Code").fill(Newcomer(served).read_code())
-    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await prove_number(page, served)
     await expect(page.get_by_text("This account will be deleted after")).to_be_visible()
     await window.picture("account-stay")
     await page.get_by_role("button", name="Keep my account").click()
@@ -235,10 +226,7 @@ async def test_without_scripts_everything_but_upload_works(served: Served) -> No
 async def sign_in_without_scripts(window: Watched, served: Served) -> Page:
     page = window.page
     await page.goto("/sign-in")
-    await page.get_by_label("Your phone number").fill(NUMBER)
-    await page.get_by_role("button", name="Send me a code").click()
-    await page.get_by_label("Code").fill(Newcomer(served).read_code())
-    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await prove_number(page, served)
     return page
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.chromium import Watched, chromium
+from tests.e2e.chromium import Watched, chromium, prove_number
 from tests.e2e.test_pages_in_chromium import sign_in
 from tests.http.newcomer import NUMBER, Newcomer, wrong
 from tests.http.phone import speech
@@ -25,12 +25,6 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         log={"level": "error"},
     ) as gateway:
         yield gateway
-
-
-@pytest.fixture
-async def window(served: Served) -> AsyncIterator[Watched]:
-    async with chromium(served.url) as watched:
-        yield watched
 
 
 async def press(page: Page, name: str) -> None:
@@ -164,10 +158,7 @@ async def test_the_account(window: Watched, served: Served) -> None:
 
 async def sign_in_anew(page: Page, served: Served) -> None:
     await page.goto("/sign-in")
-    await page.get_by_label("Your phone number").fill(NUMBER)
-    await press(page, "Send me a code")
-    await page.get_by_label("Code").fill(Newcomer(served).read_code())
-    await press(page, "Sign in")
+    await prove_number(page, served)
 
 
 async def test_taking_everything_away(window: Watched, served: Served) -> None:

@@ -87,12 +87,6 @@ async def served(cloud: Any, tmp_path: Path) -> AsyncIterator[Served]:
         yield gateway
 
 
-@pytest.fixture
-async def window(served: Served) -> AsyncIterator[Watched]:
-    async with chromium(served.url) as watched:
-        yield watched
-
-
 async def test_a_cloud_is_linked_used_moved_to_and_unlinked(
     cloud: Any, served: Served, window: Watched
 ) -> None:

@@ -87,3 +87,11 @@ def provider_link(page: Page) -> str:
     Return where a page leads that sends a browser on to a provider.
     """
     return next(link for link in page.links if link.startswith("http"))
+
+
+async def own_token(browser: Browser) -> tuple[str, str]:
+    """
+    Return the field that every form of this session carries.
+    """
+    await browser.go("/operator")
+    return browser.page.form("/operator/sign-out").fields[0]

@@ -13,8 +13,8 @@ from gateway.services.audit import View
 from tests.emulators.oidc import GoogleSignIn
 from tests.http.newcomer import NUMBER, Newcomer
 from tests.http.phone import Phone
-from tests.operators.browsing import OperatorsBrowser, operated
-from tests.operators.test_operator_roles import Scene, own_token
+from tests.operators.browsing import OperatorsBrowser, operated, own_token
+from tests.operators.scene import Scene
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 
