@@ -93,10 +93,10 @@ class Peer:
 
     def is_busy(self) -> bool:
         """
-        Tell whether it took more than a twentieth of a core over the last fifth of a second.
+        Tell whether it took more than a fiftieth of a core over the last half of a second.
         """
         before = self.cpu_seconds()
-        time.sleep(0.2)  # noqa: TID251 - it is a rate that is asked for
+        time.sleep(0.5)  # noqa: TID251 - it is a rate that is asked for
         return self.cpu_seconds() - before > 0.01
 
 

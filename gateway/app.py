@@ -73,8 +73,16 @@ from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.web.pages import add_pages
 from gateway.workers.audit_signer import AuditSigner
+from gateway.workers.crews import Crew
 from gateway.workers.day_counter import DayCounter
-from gateway.workers.jobs import Handler, JobDesk, JobWorker, copy_handlers, export_handlers, job_handlers
+from gateway.workers.jobs import (
+    Handler,
+    JobWorker,
+    copy_handlers,
+    export_handlers,
+    job_handlers,
+    placing_handlers,
+)
 from gateway.workers.scrubber import Scrubber
 from gateway.workers.supervisor import Supervisor
 from gateway.workers.sweeper import (
@@ -174,8 +182,9 @@ async def open_gateway(
         stack.callback(spool.close)
         metrics = Metrics()
         plugins, home, near_home = await open_home(settings, stack, metrics, clock)
-        home_bell = WorkBell()
-        bell = WorkBell(home_bell)
+        placing_bell, cloud_bell, export_bell, mail_bell, mass_mail_bell = (WorkBell() for _ in range(5))
+        home_bell = WorkBell(placing_bell)
+        bell = WorkBell(home_bell, cloud_bell, export_bell, mail_bell, mass_mail_bell)
         links = await open_links(
             settings, stack, catalog, keyring, plugins, home, metrics, clock, bell, near_home=near_home
         )
@@ -265,7 +274,7 @@ async def open_gateway(
             new,
             spool,
             clock,
-            home_bell,
+            placing_bell,
             holders,
             settings.uploads,
             default_route=default_route,
@@ -354,33 +363,28 @@ async def open_gateway(
         async with catalog.write() as connection:
             # This node's earlier process is dead, or the lock would not be ours.
             await release_leases(connection, holder_prefix=node)
-        at_home = job_handlers(placement, erasure, retention, leaving, look_ups)
+        placings = placing_handlers(placement)
+        at_home = job_handlers(erasure, retention, leaving, look_ups)
         in_clouds = copy_handlers(copies, checks, moves, erasure)
         in_clouds[ANNOUNCE] = telling.announcing.carry_on
         of_exports = export_handlers(exports.making, exports.service)
-        by_mail: list[dict[str, Handler]] = []
+        mails: dict[str, Handler] = {}
+        mass_mails: dict[str, Handler] = {}
         if telling.mailing is not None:
             # Apart, so that a mail to one does not wait for those to many.
-            by_mail = [{kind: telling.mailing.send} for kind in (MAIL, MAIL_OF_RUN)]
-
-        def worker(handlers: dict[str, Handler], desk: JobDesk | None = None) -> JobWorker:
-            return JobWorker(
-                catalog,
-                handlers,
-                home_bell if handlers is at_home else bell,
-                settings.jobs,
-                node=node,
-                desk=desk,
-                courtesy=courtesy,
-            )
+            mails, mass_mails = {MAIL: telling.mailing.send}, {MAIL_OF_RUN: telling.mailing.send}
+        limits = settings.jobs
+        # In these two nobody waits for an answer, as phones do meanwhile.
+        crews = [
+            Crew("placings", placings, placing_bell, limits.workers, courtesy),
+            Crew("copies", in_clouds, cloud_bell, limits.copy_workers, courtesy),
+            Crew("jobs", at_home, home_bell, limits.workers),
+            Crew("exports", of_exports, export_bell, settings.exports.workers),
+            Crew("mails", mails, mail_bell, settings.mail.workers),
+            Crew("mass-mails", mass_mails, mass_mail_bell, settings.mail.workers),
+        ]
 
         if with_workers:
-            home_desk, cloud_desk, export_desk, *mail_desks = (
-                JobDesk(catalog, list(handlers), settings.jobs, node=node)
-                for handlers in (at_home, in_clouds, of_exports, *by_mail)
-            )
-            for desk in (home_desk, cloud_desk, export_desk, *mail_desks):
-                stack.push_async_callback(desk.close)
             supervisor = Supervisor(
                 {
                     "uploads": UploadSweeper(expiry, interval_s=settings.uploads.sweep_interval_s).run,
@@ -404,21 +408,9 @@ async def open_gateway(
                     "links": links.health.run,
                     "scrub": Scrubber(checks, clock, settings.scrub).run,
                     **{
-                        f"jobs-{number}": worker(at_home, home_desk).run
-                        for number in range(settings.jobs.workers)
-                    },
-                    **{
-                        f"copies-{number}": worker(in_clouds, cloud_desk).run
-                        for number in range(settings.jobs.copy_workers)
-                    },
-                    **{
-                        f"exports-{number}": worker(of_exports, export_desk).run
-                        for number in range(settings.exports.workers)
-                    },
-                    **{
-                        f"{'-'.join(handlers)}-{number}": worker(handlers, desk).run
-                        for handlers, desk in zip(by_mail, mail_desks, strict=True)
-                        for number in range(settings.mail.workers)
+                        f"{crew.name}-{number}": work
+                        for crew in crews
+                        for number, work in enumerate(crew.loops(stack, catalog, limits, node=node))
                     },
                 }
             )
@@ -429,13 +421,12 @@ async def open_gateway(
             plugins=plugins,
             context=context,
             expiry=expiry,
-            worker=worker(
-                {
-                    **at_home,
-                    **in_clouds,
-                    **of_exports,
-                    **{name: send for each in by_mail for name, send in each.items()},
-                }
+            worker=JobWorker(
+                catalog,
+                {kind: handler for crew in crews for kind, handler in crew.handlers.items()},
+                bell,
+                limits,
+                node=node,
             ),
             placement=placement,
             copies=copies,

@@ -288,6 +288,8 @@ class Jobs(Section, frozen=True):
     """How many jobs go on at once; what they ask and note at the same time shares transactions."""
     copy_workers: Positive = 8
     """How many copies, moves and checks go on at once."""
+    courtesy_s: NotNegative = 10
+    """For how long what nobody waits for, placing and copying, may lie while many upload."""
     lease_s: Positive = 60
     poll_interval_s: Positive = 5
     max_attempts: Positive = 30

@@ -11,7 +11,6 @@ import errno
 import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +18,7 @@ from typing import Final
 from gateway.api import BackendError, BlobRef, Span
 from gateway.backends.measured import Meters
 from gateway.base.clock import Clock
-from gateway.base.threads import run_to_end
+from gateway.base.threads import Lane
 
 MOST_AT_ONCE: Final = 288 * 1024
 """The longest span that `NearBlobs.read_now` reads: the event loop stands still meanwhile, a few hundredths of a millisecond."""
@@ -102,7 +101,7 @@ class NearBlobs:
         self._duration = meters.duration.labels(kind=kind, operation="read")
         self._most_open = most_open
         self._idle_s = idle_s
-        self._lane = ThreadPoolExecutor(threads, thread_name_prefix="near")
+        self._lane = Lane(threads, name="near")
         self._files: OrderedDict[BlobRef, NearFile] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._scratch = memoryview(bytearray(MOST_AT_ONCE))
@@ -137,7 +136,7 @@ class NearBlobs:
             buffer = memoryview(bytearray(span.length))
             began = self._clock.monotonic()
             try:
-                is_whole = await run_to_end(self._lane, lambda: file.read_into(span.start, buffer))
+                is_whole = await self._lane.run(lambda: file.read_into(span.start, buffer))
             except OSError:
                 return None
             if not is_whole:
@@ -192,7 +191,7 @@ class NearBlobs:
 
     async def _opened(self, ref: BlobRef) -> NearFile | None:
         try:
-            fd = await run_to_end(self._lane, lambda: self._open_file(ref))
+            fd = await self._lane.run(lambda: self._open_file(ref))
         except (BackendError, OSError):
             return None
         file = NearFile(fd)

@@ -71,6 +71,8 @@ class DueJobs:
 
     kind: str
     state: str
+    waited_ms: int
+    """For how long the longest due one has been due, by the database's clock."""
 
 
 async def find_due(connection: Connection, kinds: Sequence[str]) -> list[DueJobs]:
@@ -79,10 +81,10 @@ async def find_due(connection: Connection, kinds: Sequence[str]) -> list[DueJobs
 
     What it costs does not depend on how many jobs there are, of these kinds and of others.
     """
-    queues = [DueJobs(kind, state) for kind in kinds for state in _DUE_SINCE]
+    queues = [(kind, state) for kind in kinds for state in _DUE_SINCE]
     now, *since = (await connection.execute(_longest_due(tuple(kinds)))).one()
     due = [(at, number) for number, at in enumerate(since) if at is not None and at <= now]
-    return [queues[number] for _, number in sorted(due)]
+    return [DueJobs(*queues[number], waited_ms=now - at) for at, number in sorted(due)]
 
 
 async def claim_jobs(

@@ -13,7 +13,6 @@ or is more than that knows, goes the whole way through SQLAlchemy.
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -22,7 +21,7 @@ from sqlalchemy.engine import Connection, CursorResult, Dialect
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from gateway.base.threads import run_to_end
+from gateway.base.threads import Lane
 from gateway.database.prepared import Parameters, SqliteResult, StatementCache
 
 T = TypeVar("T")
@@ -112,7 +111,7 @@ class SqliteConnection:
     One connection, in the words of SQLAlchemy's asynchronous ones as far as we use them.
     """
 
-    def __init__(self, connection: Connection, statements: StatementCache, lane: ThreadPoolExecutor) -> None:
+    def __init__(self, connection: Connection, statements: StatementCache, lane: Lane) -> None:
         self._connection = connection
         self._engine = connection.engine
         self._statements = statements
@@ -245,7 +244,7 @@ class SqliteConnection:
         return await self._in_thread(lambda: self._patiently(call))
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await run_to_end(self._lane, call)
+        return await self._lane.run(call)
 
     def _patiently(self, call: Callable[[], T]) -> T:
         native = self._native
@@ -278,7 +277,7 @@ class SqliteEngine:
         )
         sqlalchemy.event.listen(self.sync_engine, "connect", _prepare)
         self._statements = StatementCache(self.sync_engine.dialect)
-        self._lane = ThreadPoolExecutor(pool_size, thread_name_prefix="sqlite")
+        self._lane = Lane(pool_size, name="sqlite")
         self._turns = asyncio.Semaphore(pool_size)
         self._idle: list[SqliteConnection] = []
         self._watcher: Connection | None = None
@@ -289,7 +288,7 @@ class SqliteEngine:
         """
         Open the connection that `version` asks; to be called once.
         """
-        self._watcher = await run_to_end(self._lane, self.sync_engine.connect)
+        self._watcher = await self._lane.run(self.sync_engine.connect)
         native = self._watcher.connection.driver_connection
         assert isinstance(native, sqlite3.Connection)
         self._watching = sqlite3.Cursor(native)
@@ -317,7 +316,7 @@ class SqliteEngine:
         Hold a connection and begin a transaction; what was not committed on leaving is rolled back.
         """
         async with self._turns:
-            connection = self._idle.pop() if self._idle else await run_to_end(self._lane, self._connect)
+            connection = self._idle.pop() if self._idle else await self._lane.run(self._connect)
             try:
                 await connection.begin(kind)
                 yield connection
@@ -345,7 +344,7 @@ class SqliteEngine:
         """
         self._is_disposed = True
         self._watching = None
-        await run_to_end(self._lane, self._close_idle)
+        await self._lane.run(self._close_idle)
         self._lane.shutdown()
 
     def _close_idle(self) -> None:

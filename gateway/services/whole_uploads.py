@@ -26,11 +26,11 @@ from gateway.services.details import Details
 from gateway.services.errors import NotFound, TooManyUploads
 from gateway.services.holders import Holders
 from gateway.services.new_uploads import NewUploads
-from gateway.services.receiving import Ending, receive, settle
+from gateway.services.receiving import Ending, receive, refusal_of, settle
 from gateway.services.routing import DefaultRoute, places_of, routes_in_force
 from gateway.services.work import WorkBell
 from gateway.settings import Uploads as Limits
-from gateway.spool import PieceWriter, SettledPiece, Spool
+from gateway.spool import PieceWriter, SettledPiece, Spool, SpoolFailed, SpoolFull
 
 _MOST_IN_A_TRANSACTION: Final = 200
 
@@ -94,7 +94,8 @@ class WholeUploads:
             user, length=request.body_length, details=details, fence=FIRST_FENCE
         )
         identity = Preamble(upload.id, upload.key_slot, upload.leaf_index)
-        writer = self._spool.begin_piece(identity, FIRST_FENCE, subkey(leaf, "audio"))
+        # Its name is made durable with those of all that end at the same time.
+        writer = self._spool.begin_piece(identity, FIRST_FENCE, subkey(leaf, "audio"), syncs_name=False)
         async with self._holders.hold(upload.id) as holder:
             ending = await receive(
                 holder,
@@ -127,7 +128,11 @@ class WholeUploads:
         settled, failure = await settle(writer, request, ending)
         error = ending.interruption or failure
         if settled is not None and error is None and settled.length == upload.length:
-            return await self._arrive(upload, writer, settled)
+            try:
+                return await self._arrive(upload, writer, settled)
+            except (SpoolFull, SpoolFailed) as failed:
+                # Its name is not durable, so nothing of it counts, and nothing was recorded.
+                settled, error = None, refusal_of(failed)
         left = await self._leave_open(user, upload, writer, settled)
         return left if error is None else Unfinished(left, error)
 
@@ -167,8 +172,9 @@ class WholeUploads:
 
     async def _insert(self, arrivals: Sequence[Arrival]) -> list[bool]:
         """
-        Record many at once; tell of each whether its user is still there.
+        Make the names of many files durable and record them at once; tell of each whether its user is still there.
         """
+        await self._spool.sync_names()
         async with self._catalog.write() as connection:
             active = await lock_active_users(connection, {one.upload.user_id for one in arrivals})
             routes = await routes_in_force(connection, active, self._default_route)
@@ -187,6 +193,11 @@ class WholeUploads:
         """
         Record an upload that can be gone on with, having as much as was kept of its body.
         """
+        if settled is not None:
+            try:
+                await self._spool.sync_names()
+            except (SpoolFull, SpoolFailed):
+                settled = None
         left = upload if settled is None else replace(upload, received=settled.length)
         try:
             async with self._catalog.write() as connection:

@@ -1,13 +1,15 @@
 """
-Waking the workers of this process when there is something to do.
+Waking the workers of this process when there is something to do, and letting others go first.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 _REST: Final = 10
 _LONGEST_REST_S: Final = 0.5
+_LOOK_EVERY_S: Final = 0.25
 
 
 class NotNow(Exception):
@@ -24,40 +26,89 @@ class WorkBell:
     """
     Rung after a transaction that enqueued a job, so that nobody waits for the next poll.
 
+    It wakes one worker, who wakes more if there is more than he takes: waking all of many costs more than the job.
     Only a convenience: the job is a row, and a worker that misses the bell finds it a little later.
     """
 
     def __init__(self, *others: "WorkBell") -> None:
-        self._event = asyncio.Event()
         self._others = others
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._is_rung = False
+        self._poll: asyncio.TimerHandle | None = None
 
     def ring(self) -> None:
         """
-        Wake whoever waits, at this bell and at the others that ring with it.
+        Wake one of those who wait, at this bell and at the others that ring with it; without any, the next one who comes.
         """
         for other in self._others:
             other.ring()
-        self._event.set()
-        self._event = asyncio.Event()
+        self._is_rung = not self.wake(1)
+
+    def wake(self, most: int) -> int:
+        """
+        Wake up to *most* of those who wait at this bell; return how many.
+        """
+        woken = 0
+        while woken < most and self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                woken += 1
+        return woken
 
     async def wait(self, timeout_s: float) -> None:
         """
-        Return when the bell rings or *timeout_s* has passed.
+        Return when the bell rings; of all who wait one returns every *timeout_s* without that.
         """
+        if self._is_rung:
+            self._is_rung = False
+            return
+        loop = asyncio.get_running_loop()
+        woken: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(woken)
+        if self._poll is None:
+            self._poll = loop.call_later(timeout_s, self._wake_to_poll, timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._event.wait()
-        except TimeoutError:
-            pass
+            await woken
+        except asyncio.CancelledError:
+            if woken in self._waiting:
+                self._waiting.remove(woken)
+            elif not woken.cancelled():
+                # What he was woken for is for another one.
+                self.ring()
+            raise
+        finally:
+            if not self._waiting:
+                self._stop_polling()
+
+    def _stop_polling(self) -> None:
+        if self._poll is not None:
+            self._poll.cancel()
+            self._poll = None
+
+    def _wake_to_poll(self, timeout_s: float) -> None:
+        self._poll = None
+        self.wake(1)
+        if self._waiting:
+            self._poll = asyncio.get_running_loop().call_later(timeout_s, self._wake_to_poll, timeout_s)
 
 
 class Courtesy:
     """
-    Lets whoever waits for an answer go first: while *is_busy*, background work rests after each piece of work.
+    Lets whoever waits for an answer go first, while *is_busy*.
     """
 
     def __init__(self, is_busy: Callable[[], bool]) -> None:
         self._is_busy = is_busy
+
+    async def let_pass(self, at_most_s: float) -> None:
+        """
+        Return once nobody has to be let pass any more, or *at_most_s* have gone.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + at_most_s
+        while self._is_busy() and (left := until - loop.time()) > 0:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(min(left, _LOOK_EVERY_S))
 
     async def rest(self, worked_s: float) -> None:
         """

@@ -5,7 +5,6 @@ The spool's directory: which files there are, how much they take, and what is do
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Final, Self, TypeVar
 
 from gateway.base.ids import RecordingId
 from gateway.base.secret import Secret
-from gateway.base.threads import run_to_end
+from gateway.base.threads import Lane
 from gateway.crypto.chunked import COMMITMENT_SIZE, MESSAGE_HEADER_SIZE, SALT_SIZE, Buffer
 from gateway.crypto.errors import CryptoError
 from gateway.crypto.pieces import measure_piece
@@ -43,9 +42,9 @@ class Spool:
         self._max_bytes = max_bytes
         self._direct_io = direct_io
         self._names = SharedSync(directory)
-        self._lane = ThreadPoolExecutor(threads, thread_name_prefix="spool")
+        self._lane = Lane(threads, name="spool")
         # Long work on whole recordings has a lane of its own, or a merge would make every phone wait.
-        self._slow_lane = ThreadPoolExecutor(1, thread_name_prefix="spool-slow")
+        self._slow_lane = Lane(1, name="spool-slow")
 
     @classmethod
     def open(
@@ -99,9 +98,13 @@ class Spool:
         """
         return self._directory / f"{recording_id}.{fence}"
 
-    def begin_piece(self, identity: Preamble, fence: int, key: Secret) -> PieceWriter:
+    def begin_piece(
+        self, identity: Preamble, fence: int, key: Secret, *, syncs_name: bool = True
+    ) -> PieceWriter:
         """
         Start a piece under a *fence* that was never used for this recording before.
+
+        Unless it *syncs_name*, what the writer reports is durable only after `sync_names`.
         """
         return PieceWriter(
             self.path_of(_recording_id(identity), fence),
@@ -109,9 +112,18 @@ class Spool:
             key,
             run=self._run,
             check_room=self.check_room,
-            sync_names=self._names.sync,
+            sync_names=self._names.sync if syncs_name else lambda: None,
             direct_io=self._direct_io,
         )
+
+    async def sync_names(self) -> None:
+        """
+        Make the names of all files durable that were there at the call.
+
+        Raises:
+            SpoolFull, SpoolFailed: the disk did not.
+        """
+        await self._run(self._names.sync)
 
     async def settle_piece(
         self, identity: Preamble, fence: int, key: Secret, *, is_atomic: bool
@@ -217,14 +229,12 @@ class Spool:
             start += len(slab)
             length -= len(slab)
 
-    async def _run(
-        self, call: Callable[..., T], *arguments: object, lane: ThreadPoolExecutor | None = None
-    ) -> T:
+    async def _run(self, call: Callable[..., T], *arguments: object, lane: Lane | None = None) -> T:
         """
         Run a blocking call in a thread and wait for its end, even when cancelled: files are not left half-written.
         """
         try:
-            return await run_to_end(lane or self._lane, partial(call, *arguments))
+            return await (lane or self._lane).run(partial(call, *arguments))
         except OSError as error:
             raise from_os_error(error) from error
 

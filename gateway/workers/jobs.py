@@ -39,17 +39,25 @@ Handler = Callable[[str], Awaitable[None]]
 _LONGEST_ERROR: Final = 500
 _MOST_FINISHED: Final = 100
 _NOTE_AGAIN_S: Final = 1.0
+_WOKEN_BY_EACH: Final = 2
+"""Workers that one wakes who found more than he takes: so many are soon at it, and those that come together claim together."""
+
+
+def placing_handlers(placement: PlacementService) -> dict[str, Handler]:
+    """
+    Return who brings recordings home, for which nobody waits.
+    """
+    return {"place": _of_recording(placement.place)}
 
 
 def job_handlers(
-    placement: PlacementService,
     erasure: ErasureService,
     retention: RetentionService,
     leaving: LeavingService,
     look_ups: LookUpReplacement,
 ) -> dict[str, Handler]:
     """
-    Return who does the work that others wait for: bringing recordings home, and shredding.
+    Return who does the work that others wait for: shredding, above all.
     """
 
     async def sweep(_: str) -> None:
@@ -59,7 +67,6 @@ def job_handlers(
         await look_ups.carry_on()
 
     return {
-        "place": _of_recording(placement.place),
         "erase": _of_recording(erasure.finish_recording),
         "discard": _of_recording(erasure.discard_upload),
         "expire": erasure.ranges.finish,
@@ -116,6 +123,10 @@ class JobDesk:
         self._lease_ms = limits.lease_s * 1000
         self._claims = Batches(self._claim_all, most=limits.workers + limits.copy_workers)
         self._done = Batches(self._finish_all, most=_MOST_FINISHED)
+        self.has_more = False
+        """Whether the last claim probably left jobs that are due."""
+        self.waited_s = 0.0
+        """For how long the longest due job had waited at the last claim; 0 if there was none."""
 
     async def claim(self) -> Job | None:
         """
@@ -139,12 +150,15 @@ class JobDesk:
     async def _claim_all(self, asked: Sequence[None]) -> list[Job | None]:
         async with self._catalog.read() as connection:
             due = await find_due(connection, self._kinds)
+        self.has_more = False
+        self.waited_s = max((each.waited_ms for each in due), default=0) / 1000
         if not due:
             return [None] * len(asked)
         async with self._catalog.write() as connection:
             claimed = await claim_jobs(
                 connection, due, holder=self._node, lease_ms=self._lease_ms, limit=len(asked)
             )
+        self.has_more = len(claimed) == len(asked)
         return [*claimed, *[None] * (len(asked) - len(claimed))]
 
     async def _finish_all(self, done: Sequence[Job]) -> list[None]:
@@ -180,13 +194,11 @@ class JobWorker:
         """
         Work until cancelled.
         """
-        loop = asyncio.get_running_loop()
         while True:
-            began = loop.time()
+            if self._courtesy is not None:
+                await self._courtesy.let_pass(self._limits.courtesy_s - self._desk.waited_s)
             if not await self.run_one():
                 await self._bell.wait(self._limits.poll_interval_s)
-            elif self._courtesy is not None:
-                await self._courtesy.rest(loop.time() - began)
 
     async def run_one(self) -> bool:
         """
@@ -195,6 +207,8 @@ class JobWorker:
         job = await self._desk.claim()
         if job is None:
             return False
+        if self._desk.has_more:
+            self._bell.wake(_WOKEN_BY_EACH)
         work = asyncio.ensure_future(self._handlers[job.kind](job.subject_id))
         keeping = asyncio.create_task(self._keep_lease(job, work))
         try:

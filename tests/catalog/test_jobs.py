@@ -26,6 +26,10 @@ async def due_now(database: Database) -> list[DueJobs]:
         return await catalog.find_due(connection, KINDS)
 
 
+async def queues_due(database: Database) -> list[tuple[str, str]]:
+    return [(due.kind, due.state) for due in await due_now(database)]
+
+
 async def claimed_at_once(
     database: Database, holder: str = "one", lease_ms: int = 60_000, limit: int = 1
 ) -> list[Job]:
@@ -97,15 +101,16 @@ async def test_the_kind_with_the_longest_due_job_comes_first(catalog_database: D
             await connection.execute(
                 update(jobs).where(jobs.c.subject_id == subject).values(run_at=db_now_ms() + delay)
             )
-    place, erase = DueJobs("place", "ready"), DueJobs("erase", "ready")
-    assert [place, erase] == await due_now(catalog_database)
+    place, erase = ("place", "ready"), ("erase", "ready")
+    assert [place, erase] == await queues_due(catalog_database)
+    assert 3000 <= (await due_now(catalog_database))[0].waited_ms < 60_000
 
     assert "b" == (await sure(catalog_database)).subject_id
-    assert [erase, place] == await due_now(catalog_database)
+    assert [erase, place] == await queues_due(catalog_database)
 
     # Its lease has run out, and it is due since then.
     await changed(catalog_database, lease_until=db_now_ms() - 1500)
-    assert [erase, DueJobs("place", "running"), place] == await due_now(catalog_database)
+    assert [erase, ("place", "running"), place] == await queues_due(catalog_database)
     found = [(await sure(catalog_database)).subject_id for _ in range(3)]
     assert ["c", "b", "a"] == found
     assert [] == await due_now(catalog_database)

@@ -5,6 +5,7 @@ Every limit has a clear answer, and nothing that was accepted is lost at it.
 import asyncio
 import errno
 import os
+import stat
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -267,6 +268,37 @@ async def test_what_a_disk_failed_to_make_durable_does_not_count(
             answer.problem["retry"],
         )
 
+        assert 0 == await phone.offset_of(upload)
+        assert 204 == (await phone.patch(upload, 0, content)).status
+        assert content == (await phone.audio(upload)).body
+
+
+async def test_a_name_that_a_disk_failed_to_make_durable_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A file that is durable and whose name is not may be gone after a power cut.
+    """
+    content = CONTENT[:300_000]
+    async with serving(tmp_path / "data", with_workers=False) as gateway:
+        phone = await Phone.of_new_user(gateway)
+        faults = [OSError(errno.EIO, os.strerror(errno.EIO))]
+
+        def failing_once(fd: int) -> None:
+            if stat.S_ISDIR(os.fstat(fd).st_mode) and faults:
+                raise faults.pop()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", failing_once)
+            answer = await phone.create(len(content), data=content)
+        assert (503, "spool-failed", True) == (
+            answer.status,
+            answer.problem["code"],
+            answer.problem["retry"],
+        )
+        assert [] == spool_files(gateway)
+
+        upload = answer.upload_id
         assert 0 == await phone.offset_of(upload)
         assert 204 == (await phone.patch(upload, 0, content)).status
         assert content == (await phone.audio(upload)).body

@@ -13,9 +13,9 @@ from gateway.catalog import jobs as catalog
 from gateway.catalog.tables import jobs
 from gateway.crypto.errors import DamagedChunk
 from gateway.database import Database, db_now_ms
-from gateway.services.work import WorkBell
+from gateway.services.work import Courtesy, WorkBell
 from gateway.settings import Jobs
-from gateway.workers.jobs import JobWorker
+from gateway.workers.jobs import JobDesk, JobWorker
 from tests.support.waiting import until
 
 Handler = Callable[[str], Awaitable[None]]
@@ -161,3 +161,88 @@ async def test_a_worker_that_is_stopped_leaves_its_job_to_the_next_start(catalog
 
     assert await worker(catalog_database, finishing).run_one()
     assert (["a"], []) == (done, await states(catalog_database))
+
+
+async def test_a_worker_who_finds_more_than_he_takes_wakes_others(catalog_database: Database) -> None:
+    crew = 5
+    together = asyncio.Barrier(crew)
+
+    async def handler(subject: str) -> None:
+        await together.wait()
+
+    for number in range(crew):
+        await enqueued(catalog_database, str(number))
+    bell = WorkBell()
+    limits = Jobs(poll_interval_s=1000)
+    desk = JobDesk(catalog_database, ["place"], limits, node="node")
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        workers = [
+            group.create_task(
+                JobWorker(catalog_database, {"place": handler}, bell, limits, node="node", desk=desk).run()
+            )
+            for _ in range(crew)
+        ]
+        # Each of them has looked once; what comes now is told by one ring.
+        await until(lambda: _is_empty(catalog_database))
+        for number in range(crew):
+            await enqueued(catalog_database, str(number))
+        bell.ring()
+        await until(lambda: _is_empty(catalog_database))
+        for each in workers:
+            each.cancel()
+
+
+async def test_work_that_may_wait_lets_others_pass(catalog_database: Database) -> None:
+    looks = 0
+    is_busy = True
+
+    def busy() -> bool:
+        nonlocal looks
+        looks += 1
+        return is_busy
+
+    done: list[str] = []
+
+    async def handler(subject: str) -> None:
+        done.append(subject)
+
+    await enqueued(catalog_database)
+    patient = JobWorker(
+        catalog_database, {"place": handler}, WorkBell(), Jobs(), node="node", courtesy=Courtesy(busy)
+    )
+    async with asyncio.timeout(20):
+        running = asyncio.create_task(patient.run())
+        await until(lambda: looks >= 2)
+        assert [] == done
+        is_busy = False
+        await until(lambda: bool(done))
+    running.cancel()
+
+
+async def test_work_that_has_waited_long_enough_lets_nobody_pass(catalog_database: Database) -> None:
+    done: list[str] = []
+
+    async def handler(subject: str) -> None:
+        done.append(subject)
+
+    await enqueued(catalog_database, "a")
+    await enqueued(catalog_database, "b")
+    async with catalog_database.write() as connection:
+        await connection.execute(update(jobs).values(run_at=db_now_ms() - 100_000))
+    limits = Jobs(courtesy_s=50)
+    desk = JobDesk(catalog_database, ["place"], limits, node="node")
+    assert await desk.claim() is not None
+    assert 100 <= desk.waited_s < 200
+
+    courtesy = Courtesy(lambda: True)
+    impatient = JobWorker(
+        catalog_database, {"place": handler}, WorkBell(), limits, node="node", desk=desk, courtesy=courtesy
+    )
+    async with asyncio.timeout(20):
+        running = asyncio.create_task(impatient.run())
+        await until(lambda: bool(done))
+    running.cancel()
+
+
+async def _is_empty(database: Database) -> bool:
+    return not await states(database)

@@ -5,7 +5,6 @@ A statement gives the same whether SQLAlchemy carries it out, as it does the fir
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
+from gateway.base.threads import Lane
 from gateway.catalog.tables import metadata as catalog_tables
 from gateway.database import Connection, Database, DatabaseUnavailable, db_now_ms, insert_or_ignore
 from gateway.database.prepared import SqliteResult
@@ -365,14 +365,14 @@ async def test_a_long_query_is_carried_out_in_a_thread(
         product = product.join(WORDS.alias(), true())
     products = select(func.count()).select_from(product)
     handed_over = 0
-    submit = ThreadPoolExecutor.submit
+    run = Lane.run
 
-    def counting(executor: ThreadPoolExecutor, *arguments: Any) -> Any:
+    def counting(lane: Lane, *arguments: Any) -> Any:
         nonlocal handed_over
         handed_over += 1
-        return submit(executor, *arguments)
+        return run(lane, *arguments)
 
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", counting)
+    monkeypatch.setattr(Lane, "run", counting)
     async with database.read() as connection:
         for times in range(1, 4):
             assert 7**7 == (await connection.execute(products)).scalar_one()
