@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -206,7 +207,7 @@ def collect(rounds: int, *, names: tuple[str, ...] = tuple(PEERS), only: tuple[s
                     if place == "tmpfs":
                         shutil.rmtree(folder)
                     else:
-                        subprocess.run(["sync", "-f", str(folder)], check=True)
+                        _leave_page_cache(folder)
     return samples
 
 
@@ -217,7 +218,21 @@ def _fill_page_cache(folder: Path) -> None:
     with (folder / "filling").open("wb") as file:
         for _ in range(6 * 1024):
             file.write(bytes(MIB))
+    _leave_page_cache(folder)
+
+
+def _leave_page_cache(folder: Path) -> None:
+    """
+    Have what was written to the disk leave memory: whoever comes next would have to make room first.
+    """
     subprocess.run(["sync", "-f", str(folder)], check=True)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(fd)
 
 
 def table(samples: Samples) -> str:

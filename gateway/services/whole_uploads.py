@@ -74,7 +74,12 @@ class WholeUploads:
         self._default_route: DefaultRoute = default_route
         self._on_received = on_received
         self._on_stored = on_stored
-        self._arrivals = Batches(self._insert, most=_MOST_IN_A_TRANSACTION, for_all=(DatabaseUnavailable,))
+        # A sync of names that failed is not asked for again: the next one may report success for names that were dropped.
+        self._arrivals = Batches(
+            self._insert,
+            most=_MOST_IN_A_TRANSACTION,
+            for_all=(DatabaseUnavailable, SpoolFull, SpoolFailed),
+        )
 
     async def receive(self, user: User, details: Details, request: Append) -> Upload | Unfinished:
         """
