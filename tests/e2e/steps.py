@@ -72,11 +72,21 @@ async def sign_in_with(page: Page, title: str) -> None:
     await allow(page)
 
 
+async def choose(page: Page, file: Path) -> None:
+    """
+    Add a recording by choosing its file.
+    """
+    # Until the page's script runs, which takes a while after what is written on the page is there, nobody can.
+    await expect(page.locator("#uploads")).to_be_visible()
+    await page.get_by_label("Add recordings").set_input_files(file)
+
+
 async def drop(page: Page, file: Path) -> None:
     """
     Drag a file from the desktop over the page and drop it where recordings are added.
     """
     place = page.locator("#uploads")
+    await expect(place).to_be_visible()
     box = await place.bounding_box()
     assert box is not None
     browser = await page.context.new_cdp_session(page)

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Route, expect
 
 from tests.e2e.chromium import Watched, chromium
-from tests.e2e.steps import delete_account, download, press, prove_number, sign_in, sign_out
+from tests.e2e.steps import choose, delete_account, download, press, prove_number, sign_in, sign_out
 from tests.http.newcomer import NUMBER, Newcomer
 from tests.http.phone import speech
 from tests.support.gateway import Served, serving
@@ -57,7 +57,7 @@ async def test_an_upload_goes_on_after_the_browser_was_closed(served: Served, tm
                 await route.continue_()
 
         await page.route("**/v1/uploads/**", cutting)
-        await page.get_by_label("Add recordings").set_input_files(call)
+        await choose(page, call)
         await expect(page.get_by_text("trying again")).to_be_visible()
         await page.context.storage_state(path=profile)
     async with chromium(served.url, storage_state=profile) as window:
@@ -71,7 +71,7 @@ async def test_an_upload_goes_on_after_the_browser_was_closed(served: Served, tm
 
         await page.route("**/v1/uploads", count)
         await page.goto("/recordings")
-        await page.get_by_label("Add recordings").set_input_files(call)
+        await choose(page, call)
         await expect(page.get_by_text("stored and sealed")).to_be_visible()
 
         assert 0 == created
@@ -97,7 +97,7 @@ async def test_what_is_refused_for_good_is_told_and_not_tried_again(tmp_path: Pa
             await route.continue_()
 
         await page.route("**/v1/uploads", count)
-        await page.get_by_label("Add recordings").set_input_files(call)
+        await choose(page, call)
         await expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
         assert 1 == tries
@@ -113,9 +113,14 @@ async def test_on_a_phones_width_nothing_is_cut_off(served: Served, is_dark: boo
         recording = await newcomer.as_phone().record(
             speech(1000), party_name="A name that is very long and has no end to speak of", labels="a,b,c"
         )
-        for path in ("/recordings", f"/recordings/{recording}", "/account", "/account/delete"):
+        for name, path in (
+            ("recordings", "/recordings"),
+            ("recording", f"/recordings/{recording}"),
+            ("account", "/account"),
+            ("delete-account", "/account/delete"),
+        ):
             await page.goto(path)
-            await window.picture(f"narrow-{'dark' if is_dark else 'light'}-{path.strip('/').split('/')[0]}")
+            await window.picture(f"narrow-{'dark' if is_dark else 'light'}-{name}")
 
 
 async def test_without_scripts_everything_but_upload_works(served: Served) -> None:

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.chromium import Watched, chromium
-from tests.e2e.steps import delete_account, press, prove_number, sign_in
+from tests.e2e.steps import choose, delete_account, press, prove_number, sign_in
 from tests.http.newcomer import NUMBER, Newcomer, wrong
 from tests.http.phone import speech
 from tests.support.gateway import Served, serving
@@ -47,7 +47,7 @@ async def test_the_page_that_a_mails_link_opens(window: Watched, served: Served)
     user_id = await served.gateway.context.accounts.add_user(name="Ada", email="ada@example.org")
     token = await served.gateway.context.preferences.unsubscribe_token(user_id)
     await window.page.goto(f"/unsubscribe/{token}")
-    await window.judge("asked whether to end news")
+    await window.picture("unsubscribe")
     await press(window.page, "I want no more of it")
     await expect(window.page.get_by_role("heading", name="You get no more of it")).to_be_visible()
     await window.judge("news that are ended")
@@ -106,7 +106,7 @@ async def test_recordings(window: Watched, served: Served, tmp_path: Path) -> No
     await window.judge("recordings")
     call = tmp_path / "call.wav"
     call.write_bytes(speech(5000))
-    await page.get_by_label("Add recordings").set_input_files(call)
+    await choose(page, call)
     await expect(page.get_by_text("stored and sealed")).to_be_visible()
     await window.judge("an upload")
     await page.goto(f"/recordings/{recording}")
@@ -134,7 +134,7 @@ async def test_an_upload_that_is_refused(tmp_path: Path) -> None:
         chromium(served.url) as window,
     ):
         page = await sign_in(window, served)
-        await page.get_by_label("Add recordings").set_input_files(call)
+        await choose(page, call)
         await expect(page.get_by_role("button", name="Try again")).to_be_visible()
         await window.judge("an upload that is refused")
 
