@@ -8,7 +8,7 @@ from typing import Final
 from playwright.async_api import CDPSession, FloatRect, Page, expect
 
 from tests.e2e.chromium import Watched
-from tests.http.newcomer import NUMBER, Newcomer
+from tests.http.newcomer import Newcomer
 from tests.support.gateway import Served
 
 _PLAY: Final = """async () => {
@@ -45,7 +45,7 @@ async def sign_in(window: Watched, served: Served, phone: Newcomer | None = None
     phone = phone or Newcomer(served)
     page = window.page
     await page.goto("/recordings")
-    await page.get_by_label("Your phone number").fill(NUMBER)
+    await page.get_by_label("Your phone number").fill(phone.number)
     await window.picture("sign-in")
     await press(page, "Send me a code")
     await page.get_by_label("Code").fill(phone.read_code())
