@@ -21,13 +21,13 @@ from gateway.http.auth_shapes import (
     token_document,
     way_document,
 )
-from gateway.http.authentication import authenticated, token_of
+from gateway.http.authentication import Session, authenticated, session_of, token_of
 from gateway.http.callbacks import CALLBACK_PAGE, CallbackPage
 from gateway.http.context import context_of, path_id
 from gateway.http.documents import decode_json_body, json_response
 from gateway.http.origins import origin_of
 from gateway.http.public_address import public_url
-from gateway.http.sessions import ACCOUNT_PAGE, BINDING_COOKIE, sign_in_browser
+from gateway.http.sessions import ACCOUNT_PAGE, BINDING_COOKIE, forget_binding, sign_in_browser
 from gateway.services.errors import InvalidField, SignedOut, SignInGone, WrongCode
 from gateway.services.identities import Proven
 from gateway.services.ways import PHONE
@@ -177,10 +177,12 @@ async def end_other_devices(request: web.Request) -> web.Response:
 
 async def come_back(request: web.Request) -> web.StreamResponse:
     """
-    Take a browser back from a provider: sign it in, or send it on to the app that asked.
+    Take a browser back from a provider: sign it in, add what it proves to its user's account, or send it on to the app that asked.
     """
     people = context_of(request).people
+    session: Session | None = None
     try:
+        session = await session_of(request)
         back = await people.consents.finish(
             request.match_info["id"],
             state=_needed("state", request.query.get("state")),
@@ -192,13 +194,19 @@ async def come_back(request: web.Request) -> web.StreamResponse:
         response = web.Response(
             status=303, headers={"Location": back.return_to, "Referrer-Policy": "no-referrer"}
         )
-        if back.proven is not None:
+        if back.proven is not None and back.joins_to is not None:
+            if session is None or session.user.id != back.joins_to:
+                raise SignInGone("somebody else is signed in now, or nobody; sign in and begin again")
+            await people.identities.join(session.user, back.proven)
+            forget_binding(response)
+        elif back.proven is not None:
             user, _ = await people.identities.enter(back.proven)
             if user.is_leaving:
                 response.headers["Location"] = ACCOUNT_PAGE
             await sign_in_browser(request, response, user, is_remembered=back.is_remembered)
     except Exception as error:  # noqa: BLE001 - a person gets a page, whatever it is
-        return request.app[CALLBACK_PAGE](CallbackPage.of_failure("Not signed in", error))
+        title = "Not signed in" if session is None else "Not added"
+        return request.app[CALLBACK_PAGE](CallbackPage.of_failure(title, error))
     return response
 
 

@@ -19,6 +19,7 @@ _FAILURES: Final = {
     400: "something is missing in the request",
     403: "there is no account, and none is made",
     404: "this provider is not offered here",
+    409: "it is another account's way to sign in",
     410: "the answer was used before, came too late, was never asked for, or was asked for by another browser",
     422: "it was not allowed, or the proof is none",
     500: "something went wrong here",
@@ -84,11 +85,13 @@ def auth_operations() -> list[Operation]:
             ),
             answers={
                 303: Answer(
-                    "Signed in, or on to the app with a `code` or an `error`.",
+                    "Signed in, added to the account, or on to the app with a `code` or an `error`.",
                     headers=(Parameter("Location", "Where that is.", is_required=True),),
                 ),
                 **{
-                    status: Answer(f"Not signed in: {why}; a page says so.", TEXT, ("text/html",))
+                    status: Answer(
+                        f"Not signed in, or not added: {why}; a page says so.", TEXT, ("text/html",)
+                    )
                     for status, why in _FAILURES.items()
                 },
             },

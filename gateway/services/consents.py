@@ -39,6 +39,7 @@ class _Asked(Kept, frozen=True, kw_only=True, omit_defaults=True):
     challenge: str | None = None
     browser_hash: str | None = None
     is_remembered: bool = False
+    joins_to: str | None = None
 
 
 class _Granted(Kept, frozen=True, kw_only=True):
@@ -62,11 +63,14 @@ class SignInConsent:
 class CameBack:
     """
     A browser that came back: whom it is, or, for an app that fetches that itself, None; and where it goes now.
+
+    With *joins_to* nobody is to be signed in: that user, if the browser is still his, adds it to what he signs in by.
     """
 
     proven: Proven | None
     return_to: str
     is_remembered: bool = False
+    joins_to: str | None = None
 
 
 class ConsentSignIn:
@@ -98,10 +102,17 @@ class ConsentSignIn:
         return await self._begin(space, redirect_uri, return_to=return_to, challenge=challenge)
 
     async def begin_for_browser(
-        self, space: str, *, redirect_uri: str, return_to: str, browser: str, is_remembered: bool
+        self,
+        space: str,
+        *,
+        redirect_uri: str,
+        return_to: str,
+        browser: str,
+        is_remembered: bool = False,
+        joins_to: str | None = None,
     ) -> SignInConsent:
         """
-        Begin for the browser that has *browser* in a cookie.
+        Begin for the browser that has *browser* in a cookie; with *joins_to*, for the user who is signed in there.
 
         Raises:
             NotFound: there is no such provider here.
@@ -114,6 +125,7 @@ class ConsentSignIn:
             return_to=return_to,
             browser_hash=browser_hash(browser),
             is_remembered=is_remembered,
+            joins_to=joins_to,
         )
 
     async def finish(
@@ -153,7 +165,12 @@ class ConsentSignIn:
             return CameBack(proven=None, return_to=_with(asked.return_to, error=refused.code))
         if asked.challenge is None:
             proven = Proven(space=space, subject=person.subject, label=person.label)
-            return CameBack(proven=proven, return_to=asked.return_to, is_remembered=asked.is_remembered)
+            return CameBack(
+                proven=proven,
+                return_to=asked.return_to,
+                is_remembered=asked.is_remembered,
+                joins_to=asked.joins_to,
+            )
         granted = _Granted(space=space, subject=person.subject, label=person.label, challenge=asked.challenge)
         grant, _ = await self._attempts.begin(_GRANT, granted)
         return CameBack(proven=None, return_to=_with(asked.return_to, code=grant))
@@ -182,6 +199,7 @@ class ConsentSignIn:
         challenge: str | None = None,
         browser_hash: str | None = None,
         is_remembered: bool = False,
+        joins_to: str | None = None,
     ) -> SignInConsent:
         profile = self._ways.profile(space)
         proof, nonce = Proof.new(), secrets.token_urlsafe(32)
@@ -193,6 +211,7 @@ class ConsentSignIn:
             challenge=challenge,
             browser_hash=browser_hash,
             is_remembered=is_remembered,
+            joins_to=joins_to,
         )
         state, expires_at = await self._attempts.begin(space, asked)
         url = authorization_url(profile, state=state, nonce=nonce, proof=proof, redirect_uri=redirect_uri)

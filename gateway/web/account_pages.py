@@ -7,12 +7,13 @@ from typing import Final
 from aiohttp import web
 
 from gateway.base.ids import UserId
+from gateway.http.auth import callback_url
 from gateway.http.authentication import Session
 from gateway.http.context import context_of, path_id
 from gateway.http.me import refuse_stale
 from gateway.http.origins import origin_of
 from gateway.http.problems import status_of
-from gateway.http.sessions import ACCOUNT_PAGE, forget_session
+from gateway.http.sessions import ACCOUNT_PAGE, BINDING_COOKIE, bind_browser, forget_session, new_binding
 from gateway.services.errors import InvalidField, Refused
 from gateway.services.ways import PHONE
 from gateway.web.forms import own_form, signed_in
@@ -40,6 +41,7 @@ class AccountPages:
         app.router.add_post(f"{_ACCOUNT}/mail", signed_in(self.change_mail))
         app.router.add_post(f"{_ACCOUNT}/identities/code", signed_in(self.send_code))
         app.router.add_post(f"{_ACCOUNT}/identities/proof", signed_in(self.join))
+        app.router.add_post(f"{_ACCOUNT}/identities/with/{{way}}", signed_in(self.go_to_provider))
         app.router.add_post(f"{_ACCOUNT}/identities/{{id}}/remove", signed_in(self.leave))
         app.router.add_post(f"{_ACCOUNT}/devices/{{id}}/end", signed_in(self.end_device))
         app.router.add_post(f"{_ACCOUNT}/devices/end-others", signed_in(self.end_others))
@@ -101,6 +103,24 @@ class AccountPages:
         except Refused as error:
             return self._ask_code(session, attempt=attempt, number=number, error=error)
         return see_other(f"{_ACCOUNT}?saved=1")
+
+    async def go_to_provider(self, request: web.Request, session: Session) -> web.StreamResponse:
+        """
+        Send the browser to a provider whose account is to be joined.
+        """
+        await own_form(request, session)
+        people, way = context_of(request).people, request.match_info["way"]
+        binding = request.cookies.get(BINDING_COOKIE) or new_binding()
+        consent = await people.consents.begin_for_browser(
+            way,
+            redirect_uri=callback_url(request, way),
+            return_to=f"{_ACCOUNT}?saved=1",
+            browser=binding,
+            joins_to=session.user.id,
+        )
+        page = self._renderer.onward(consent.authorize_url, people.ways.titles()[way], session=session)
+        bind_browser(page, binding, lifetime_s=context_of(request).settings.sign_in.attempt_lifetime_s)
+        return page
 
     async def leave(self, request: web.Request, session: Session) -> web.StreamResponse:
         """
@@ -209,6 +229,7 @@ class AccountPages:
             devices=await people.devices.list_of(session.user),
             this=await people.devices.device_of(session.token.reveal().decode()),
             ways=people.ways.titles(),
+            providers=[way for way in people.ways if way.profile is not None],
             created_at=session.user.created_at,
             wants_promotional=await context.preferences.wants_promotional(session.user.id),
             has_mail=bool(context.settings.mail.host),

@@ -10,8 +10,6 @@ from typing import Any, Final, Literal
 from playwright.async_api import BrowserContext, Page, async_playwright
 
 from gateway.settings import passed_environment
-from tests.http.newcomer import NUMBER, Newcomer
-from tests.support.gateway import Served
 
 PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"
 AXE: Final = Path(__file__).parents[1] / "clients" / "js" / "node_modules" / "axe-core" / "axe.min.js"
@@ -114,13 +112,3 @@ async def chromium(
             assert [] == watched.complaints
         finally:
             await browser.close()
-
-
-async def prove_number(page: Page, served: Served) -> None:
-    """
-    Sign in by the number of `Newcomer`, on a page that asks for one.
-    """
-    await page.get_by_label("Your phone number").fill(NUMBER)
-    await page.get_by_role("button", name="Send me a code").click()
-    await page.get_by_label("Code").fill(Newcomer(served).read_code())
-    await page.get_by_role("button", name="Sign in", exact=True).click()

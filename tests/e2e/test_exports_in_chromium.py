@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.chromium import chromium, prove_number
+from tests.e2e.chromium import chromium
+from tests.e2e.steps import download, play, press, prove_number
 from tests.http.newcomer import Newcomer
 from tests.support.audio import speak
 from tests.support.gateway import Served, serving
@@ -38,11 +39,11 @@ async def test_a_copy_is_asked_for_downloaded_read_and_deleted(served: Served, t
     async with chromium(served.url, java_script_enabled=False, accept_downloads=True) as window:
         page = window.page
         await page.goto("/sign-in")
-        await prove_number(page, served)
+        await prove_number(page, newcomer)
         await page.goto("/account")
         await page.get_by_role("link", name="Take everything away").click()
         await page.get_by_label("The sealed files too").check()
-        await page.get_by_role("button", name="Make a copy").click()
+        await press(page, "Make a copy")
         await expect(page.get_by_text("0 of 2 done")).to_be_visible()
         await page.screenshot(path=tmp_path / "preparing.png")
         await phone.erase(gone)
@@ -52,11 +53,9 @@ async def test_a_copy_is_asked_for_downloaded_read_and_deleted(served: Served, t
         await page.get_by_text("1 could not be taken along whole").click()
         await expect(page.get_by_text("Its key is destroyed")).to_be_visible()
         await page.screenshot(path=tmp_path / "ready.png")
-        async with page.expect_download() as download:
-            await page.get_by_role("link", name="Download").click()
         archive = tmp_path / "copy.zip"
-        await (await download.value).save_as(archive)
-        await page.get_by_role("button", name="Delete it here").click()
+        archive.write_bytes(await download(page, "Download"))
+        await press(page, "Delete it here")
         await expect(page.get_by_role("button", name="Make a copy")).to_be_visible()
 
     folder = tmp_path / "copy"
@@ -77,15 +76,7 @@ async def test_a_copy_is_asked_for_downloaded_read_and_deleted(served: Served, t
         window.complaints.clear()
         await expect(page.get_by_role("rowheader", name="Grace Hopper")).to_be_visible()
         await expect(page.get_by_text("Its key is destroyed")).to_be_visible()
-        seconds = await page.evaluate(
-            """async () => {
-                const audio = document.querySelector("audio");
-                audio.muted = true;
-                await audio.play();
-                return audio.duration;
-            }"""
-        )
-        assert seconds > 1
+        assert await play(page) > 1
         await page.get_by_role("link", name="What lies in which file").click()
         await expect(page.get_by_text("out of the gateway's reach")).to_be_visible()
 
@@ -97,9 +88,9 @@ async def test_on_a_phones_width_nothing_is_cut_off(served: Served, is_dark: boo
     async with chromium(served.url, is_narrow=True, is_dark=is_dark) as window:
         page = window.page
         await page.goto("/sign-in")
-        await prove_number(page, served)
+        await prove_number(page, newcomer)
         await page.goto("/account/export")
-        await page.get_by_role("button", name="Make a copy").click()
+        await press(page, "Make a copy")
         await expect(page.get_by_text("0 of 0 done")).to_be_visible()
         await served.placed()
         await page.goto("/account/export")

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.e2e.chromium import chromium, prove_number
+from tests.e2e.chromium import chromium
+from tests.e2e.steps import prove_number
+from tests.http.newcomer import Newcomer
 from tests.support.gateway import Served, serving
 from tests.support.mailbox import Mailbox
 from tests.support.mails import mail_sections
@@ -40,7 +42,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 async def sign_in(page: Page, served: Served) -> None:
     await page.goto("/recordings")
-    await prove_number(page, served)
+    await prove_number(page, Newcomer(served))
     await expect(page.get_by_role("heading", name="Recordings")).to_be_visible()
 
 

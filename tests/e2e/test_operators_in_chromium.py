@@ -154,7 +154,7 @@ async def test_on_a_phone(served: Served, provider: GoogleSignIn, clock: FakeClo
 
 
 async def test_what_its_user_sees(served: Served, provider: GoogleSignIn, clock: FakeClock) -> None:
-    from tests.e2e.test_pages_in_chromium import sign_in as sign_user_in
+    from tests.e2e.steps import sign_in as sign_user_in
     from tests.support.actors import OPS
 
     async with chromium(served.url) as window:

@@ -1,18 +1,17 @@
 """
-The life of a person on the pages, in a real browser.
+What a person does on the pages, in a real browser, where it is no matter of course; his whole life is in `test_a_life_in_chromium.py`.
 """
 
-import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Route, expect
 
-from tests.e2e.chromium import Watched, chromium, prove_number
+from tests.e2e.chromium import Watched, chromium
+from tests.e2e.steps import choose, delete_account, download, press, prove_number, sign_in, sign_out
 from tests.http.newcomer import NUMBER, Newcomer
 from tests.http.phone import speech
-from tests.support.audio import speak
 from tests.support.gateway import Served, serving
 
 
@@ -24,113 +23,23 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         yield gateway
 
 
-async def sign_in(window: Watched, served: Served) -> Page:
-    page = window.page
-    await page.goto("/recordings")
-    await page.get_by_label("Your phone number").fill(NUMBER)
-    await window.picture("sign-in")
-    await page.get_by_role("button", name="Send me a code").click()
-    await page.get_by_label("Code").fill(Newcomer(served).read_code())
-    await window.picture("sign-in-code")
-    await page.get_by_role("button", name="Sign in", exact=True).click()
-    await expect(page.get_by_role("heading", name="Recordings")).to_be_visible()
-    return page
-
-
-async def test_a_whole_life(window: Watched, served: Served, tmp_path: Path) -> None:
+async def test_whoever_leaves_may_stay_after_all(window: Watched, served: Served) -> None:
     page = await sign_in(window, served)
-    call = tmp_path / "call.wav"
-    speak("Hello. This call is recorded, and sealed at once.", call)
-
-    # Upload, with a connection that is cut once.
-    cut = 0
-
-    async def cutting(route: Route) -> None:
-        nonlocal cut
-        cut += 1
-        if cut == 1:
-            await route.abort("connectionreset")
-        else:
-            await route.continue_()
-
-    await page.route("**/v1/uploads", cutting)
-    await page.get_by_label("Add recordings").set_input_files(call)
-    await expect(page.get_by_text("stored and sealed")).to_be_visible()
-    assert cut > 1
-    await served.placed()
-    await page.unroute("**/v1/uploads")
-
-    # Find and hear.
-    await page.goto("/recordings")
-    await window.picture("recordings")
-    await page.get_by_role("link", name="call.wav").click()
-    seconds = await page.evaluate(
-        """async () => {
-            const audio = document.querySelector("audio");
-            if (audio.readyState < 1) await new Promise((done) => audio.addEventListener("loadedmetadata", done));
-            audio.muted = true;
-            await audio.play();
-            audio.currentTime = audio.duration / 2;
-            await new Promise((done) => audio.addEventListener("seeked", done));
-            return audio.duration;
-        }"""
-    )
-    assert seconds > 1
-    async with page.expect_download() as download:
-        await page.get_by_role("link", name="Download it").click()
-    downloaded = await (await download.value).path()
-    assert digest(call) == digest(downloaded)
-
-    # Describe.
-    await page.get_by_label("Name").fill("Grace Hopper")
-    await page.get_by_label("Direction").select_option("Incoming")
-    await page.get_by_label("Labels, parted by commas").fill("work, navy")
-    await page.get_by_role("button", name="Save").click()
-    await expect(page.get_by_role("heading", name="Grace Hopper")).to_be_visible()
-    await window.picture("recording")
-    await page.goto("/recordings")
-    await page.get_by_text("Find a recording").click()
-    await page.get_by_label("Label").fill("navy")
-    await page.get_by_role("button", name="Find").click()
-    await expect(page.get_by_role("link", name="Grace Hopper")).to_be_visible()
-
-    # Delete, with a receipt.
-    await page.get_by_label("Select Grace Hopper").check()
-    await page.get_by_role("button", name="Delete what is selected").click()
-    await window.picture("delete")
-    await page.get_by_role("button", name="Delete for good").click()
-    await expect(page.get_by_role("heading", name="Gone for good")).to_be_visible()
-    await window.picture("receipt")
-    await page.goto("/recordings")
-    await expect(page.get_by_text("There are no recordings yet")).to_be_visible()
-
-    # Leave.
     await page.goto("/account")
-    await window.picture("account")
     await page.get_by_role("link", name="Delete the account").click()
-    await page.get_by_label("Type delete to go on").fill("delete")
     await window.picture("delete-account")
-    await page.get_by_role("button", name="Delete everything for good").click()
+    await delete_account(page)
     await expect(page.get_by_role("heading", name="Your account will be deleted")).to_be_visible()
     await window.picture("account-leaving")
 
-    # Stay after all.
     await page.get_by_role("link", name="sign in", exact=True).click()
-    await prove_number(page, served)
+    await prove_number(page, Newcomer(served))
     await expect(page.get_by_text("This account will be deleted after")).to_be_visible()
     await window.picture("account-stay")
-    await page.get_by_role("button", name="Keep my account").click()
+    await press(page, "Keep my account")
     await expect(page.get_by_text("You stay. Nothing was deleted.")).to_be_visible()
-
-    # And leave at once.
-    await page.get_by_role("link", name="Delete the account").click()
-    await page.get_by_label("Type delete to go on").fill("delete")
-    await page.get_by_label("At once").check()
-    await page.get_by_role("button", name="Delete everything for good").click()
-    await expect(page.get_by_role("heading", name="Gone for good")).to_be_visible()
-    await window.picture("account-deleted")
-    await page.goto("/account")
-    await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    await page.goto("/recordings")
+    await expect(page.get_by_text("There are no recordings yet")).to_be_visible()
 
 
 async def test_an_upload_goes_on_after_the_browser_was_closed(served: Served, tmp_path: Path) -> None:
@@ -148,7 +57,7 @@ async def test_an_upload_goes_on_after_the_browser_was_closed(served: Served, tm
                 await route.continue_()
 
         await page.route("**/v1/uploads/**", cutting)
-        await page.get_by_label("Add recordings").set_input_files(call)
+        await choose(page, call)
         await expect(page.get_by_text("trying again")).to_be_visible()
         await page.context.storage_state(path=profile)
     async with chromium(served.url, storage_state=profile) as window:
@@ -162,14 +71,12 @@ async def test_an_upload_goes_on_after_the_browser_was_closed(served: Served, tm
 
         await page.route("**/v1/uploads", count)
         await page.goto("/recordings")
-        await page.get_by_label("Add recordings").set_input_files(call)
+        await choose(page, call)
         await expect(page.get_by_text("stored and sealed")).to_be_visible()
 
         assert 0 == created
-        async with page.expect_download() as download:
-            await page.get_by_role("link", name="long call.wav").click()
-            await page.get_by_role("link", name="Download it").click()
-        assert digest(call) == digest(await (await download.value).path())
+        await page.get_by_role("link", name="long call.wav").click()
+        assert content == await download(page, "Download it")
 
 
 async def test_what_is_refused_for_good_is_told_and_not_tried_again(tmp_path: Path) -> None:
@@ -190,7 +97,7 @@ async def test_what_is_refused_for_good_is_told_and_not_tried_again(tmp_path: Pa
             await route.continue_()
 
         await page.route("**/v1/uploads", count)
-        await page.get_by_label("Add recordings").set_input_files(call)
+        await choose(page, call)
         await expect(page.get_by_role("button", name="Try again")).to_be_visible()
 
         assert 1 == tries
@@ -206,28 +113,27 @@ async def test_on_a_phones_width_nothing_is_cut_off(served: Served, is_dark: boo
         recording = await newcomer.as_phone().record(
             speech(1000), party_name="A name that is very long and has no end to speak of", labels="a,b,c"
         )
-        for path in ("/recordings", f"/recordings/{recording}", "/account", "/account/delete"):
+        for name, path in (
+            ("recordings", "/recordings"),
+            ("recording", f"/recordings/{recording}"),
+            ("account", "/account"),
+            ("delete-account", "/account/delete"),
+        ):
             await page.goto(path)
-            await window.picture(f"narrow-{'dark' if is_dark else 'light'}-{path.strip('/').split('/')[0]}")
+            await window.picture(f"narrow-{'dark' if is_dark else 'light'}-{name}")
 
 
 async def test_without_scripts_everything_but_upload_works(served: Served) -> None:
     async with chromium(served.url, java_script_enabled=False) as window:
-        page = await sign_in_without_scripts(window, served)
+        page = window.page
+        await page.goto("/sign-in")
+        await prove_number(page, Newcomer(served))
         await expect(page.get_by_text("Add recordings")).to_be_hidden()
         await page.get_by_role("link", name="Account").click()
         await page.get_by_label("Name").fill("Ada")
         await page.get_by_role("button", name="Save").click()
         await expect(page.get_by_text("Saved.")).to_be_visible()
-        await page.get_by_role("button", name="Sign out", exact=True).first.click()
-        await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-
-
-async def sign_in_without_scripts(window: Watched, served: Served) -> Page:
-    page = window.page
-    await page.goto("/sign-in")
-    await prove_number(page, served)
-    return page
+        await sign_out(page)
 
 
 async def test_with_the_keyboard_alone(window: Watched, served: Served) -> None:
@@ -243,7 +149,3 @@ async def test_with_the_keyboard_alone(window: Watched, served: Served) -> None:
     await page.keyboard.type(Newcomer(served).read_code())
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="Recordings")).to_be_visible()
-
-
-def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
-from tests.e2e.chromium import Watched, chromium, prove_number
-from tests.e2e.test_pages_in_chromium import sign_in
+from tests.e2e.chromium import Watched, chromium
+from tests.e2e.steps import choose, delete_account, press, prove_number, sign_in
 from tests.http.newcomer import NUMBER, Newcomer, wrong
 from tests.http.phone import speech
 from tests.support.gateway import Served, serving
@@ -27,10 +27,6 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         yield gateway
 
 
-async def press(page: Page, name: str) -> None:
-    await page.get_by_role("button", name=name, exact=True).first.click()
-
-
 async def test_the_judge_sees_what_is_wrong(window: Watched) -> None:
     await window.page.goto("/sign-in")
     await window.page.locator("main").evaluate(
@@ -45,6 +41,18 @@ async def test_the_judge_sees_what_is_wrong(window: Watched) -> None:
 
     for seen in ("390 px, dark: label", "1100 px, light: color-contrast"):
         assert seen in str(caught.value)
+
+
+async def test_the_page_that_a_mails_link_opens(window: Watched, served: Served) -> None:
+    user_id = await served.gateway.context.accounts.add_user(name="Ada", email="ada@example.org")
+    token = await served.gateway.context.preferences.unsubscribe_token(user_id)
+    await window.page.goto(f"/unsubscribe/{token}")
+    await window.picture("unsubscribe")
+    await press(window.page, "I want no more of it")
+    await expect(window.page.get_by_role("heading", name="You get no more of it")).to_be_visible()
+    await window.judge("news that are ended")
+    await window.page.goto("/unsubscribe/of-no-mail")
+    await window.judge("a link of no mail")
 
 
 @pytest.mark.parametrize("path", ["/sign-in", "/no/such/page", "/privacy"])
@@ -98,7 +106,7 @@ async def test_recordings(window: Watched, served: Served, tmp_path: Path) -> No
     await window.judge("recordings")
     call = tmp_path / "call.wav"
     call.write_bytes(speech(5000))
-    await page.get_by_label("Add recordings").set_input_files(call)
+    await choose(page, call)
     await expect(page.get_by_text("stored and sealed")).to_be_visible()
     await window.judge("an upload")
     await page.goto(f"/recordings/{recording}")
@@ -126,7 +134,7 @@ async def test_an_upload_that_is_refused(tmp_path: Path) -> None:
         chromium(served.url) as window,
     ):
         page = await sign_in(window, served)
-        await page.get_by_label("Add recordings").set_input_files(call)
+        await choose(page, call)
         await expect(page.get_by_role("button", name="Try again")).to_be_visible()
         await window.judge("an upload that is refused")
 
@@ -141,24 +149,17 @@ async def test_the_account(window: Watched, served: Served) -> None:
     await page.get_by_label("Type delete to go on").fill("no")
     await press(page, "Delete everything for good")
     await window.judge("an account that is not deleted")
-    await page.get_by_label("Type delete to go on").fill("delete")
-    await press(page, "Delete everything for good")
+    await delete_account(page)
     await expect(page.get_by_role("heading", name="Your account will be deleted")).to_be_visible()
     await window.judge("an account that will be deleted")
-    await sign_in_anew(page, served)
+    await page.goto("/sign-in")
+    await prove_number(page, Newcomer(served))
     await expect(page.get_by_text("This account will be deleted after")).to_be_visible()
     await window.judge("an account that may be kept")
     await page.goto("/account/delete")
-    await page.get_by_label("Type delete to go on").fill("delete")
-    await page.get_by_label("At once").check()
-    await press(page, "Delete everything for good")
+    await delete_account(page, at_once=True)
     await expect(page.get_by_role("heading", name="Gone for good")).to_be_visible()
     await window.judge("an account that is gone")
-
-
-async def sign_in_anew(page: Page, served: Served) -> None:
-    await page.goto("/sign-in")
-    await prove_number(page, served)
 
 
 async def test_taking_everything_away(window: Watched, served: Served) -> None:

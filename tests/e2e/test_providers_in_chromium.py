@@ -10,36 +10,21 @@ import pytest
 from playwright.async_api import expect
 
 from tests.e2e.chromium import Watched, chromium
-from tests.e2e.test_pages_in_chromium import sign_in
+from tests.e2e.steps import link_cloud, move_to_cloud, send_new_ones_to_cloud, sign_in, sign_in_with, sign_out
 from tests.emulators.cloud import Cloud
 from tests.emulators.dropbox.cloud import DropboxEmulator
 from tests.emulators.gdrive.cloud import DriveEmulator
-from tests.emulators.oauth import CLIENT_ID, CLIENT_SECRET
-from tests.emulators.oidc import DropboxSignIn, GoogleSignIn, MicrosoftSignIn, SignIn
+from tests.emulators.oidc import SignIn
 from tests.emulators.onedrive.graph import GraphEmulator
 from tests.http.newcomer import Newcomer
 from tests.http.phone import speech
+from tests.http.test_openid import PROVIDERS, settings_of
 from tests.support.gateway import Served, serving
 
-CLIENT = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
 QUIET = {"level": "error"}
 
 
-def settings_of(provider: SignIn) -> dict[str, Any]:
-    if isinstance(provider, GoogleSignIn):
-        return {
-            **CLIENT,
-            "authorize_url": f"{provider.url}/o/oauth2/v2/auth",
-            "token_url": f"{provider.url}/token",
-            "keys_url": f"{provider.url}/oauth2/v3/certs",
-            "issuers": [provider.url],
-        }
-    if isinstance(provider, MicrosoftSignIn):
-        return {**CLIENT, "login_url": provider.url}
-    return {**CLIENT, "api_root": provider.url, "web_root": provider.url}
-
-
-@pytest.fixture(params=[GoogleSignIn, MicrosoftSignIn, DropboxSignIn], ids=lambda kind: kind.kind)
+@pytest.fixture(params=PROVIDERS, ids=lambda kind: kind.kind)
 def provider(request: pytest.FixtureRequest) -> Iterator[SignIn]:
     with request.param() as provider:
         yield provider
@@ -56,13 +41,10 @@ async def test_signing_in_with_an_account_that_one_has(provider: SignIn, tmp_pat
         page = window.page
         for _ in range(2):
             await page.goto("/account")
-            await window.picture("sign-in-providers")
-            await page.get_by_role("button", name=f"Go on with {provider.title}").click()
-            await page.get_by_role("button", name="Allow").click()
+            await sign_in_with(page, provider.title)
             # Back, and at the page that was wanted.
             await expect(page.get_by_role("heading", name="Account")).to_be_visible()
-            await page.get_by_role("button", name="Sign out", exact=True).first.click()
-            await expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+            await sign_out(page)
         async with served.gateway.context.catalog.read() as connection:
             from gateway.catalog.users import iterate_users
 
@@ -97,25 +79,9 @@ async def test_a_cloud_is_linked_used_moved_to_and_unlinked(
     recording = await app.as_phone().record(speech(50_000), party_name="Grace")
     await served.placed()
 
-    # Link.
-    await page.get_by_role("link", name="Storage").click()
-    await page.get_by_role("button", name="Link ").click()
-    await page.get_by_role("button", name="Allow").click()
-    await expect(page.get_by_text("In use")).to_be_visible()
-
-    # Choose the route.
-    await page.get_by_role("checkbox").nth(1).check()
-    await page.get_by_role("button", name="Save").click()
-    await expect(page.get_by_text("Saved.")).to_be_visible()
-    await expect(page.get_by_role("checkbox").nth(1)).to_be_checked()
-
-    # Move.
-    await page.get_by_role("button", name="Move all recordings").click()
-    await expect(page.get_by_text("0 of 1")).to_be_visible()
-    await served.placed()
-    await page.reload()
-    await expect(page.get_by_text("Done: 1 of 1")).to_be_visible()
-    await window.picture("storage")
+    await link_cloud(page)
+    await send_new_ones_to_cloud(page)
+    await move_to_cloud(page, served, 1)
     await page.goto(f"/recordings/{recording}")
     await expect(page.get_by_text("there, sealed")).to_be_visible()
     assert 206 == (await app.as_phone().audio(recording, {"Range": "bytes=0-9"})).status

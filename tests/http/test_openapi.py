@@ -57,6 +57,7 @@ PAGES = {
     "/privacy",
     "/account/identities/code",
     "/account/identities/proof",
+    "/account/identities/with/{way}",
     "/account/identities/{id}/remove",
     "/account/devices/{id}/end",
     "/account/devices/end-others",

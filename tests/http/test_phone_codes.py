@@ -29,17 +29,27 @@ def verify(clock: FakeClock) -> Iterator[VerifyEmulator]:
         yield verify
 
 
-def gateway_with(
-    folder: Path, clock: FakeClock, verify: VerifyEmulator, **changes: Any
-) -> AbstractAsyncContextManager[Served]:
-    settings = {
+def settings_of(verify: VerifyEmulator) -> dict[str, Any]:
+    """
+    Return the settings of a gateway whose codes are sent by *verify*.
+    """
+    return {
         "service_sid": verify.service.sid,
         "account_sid": verify.account_sid,
         "auth_token": verify.auth_token,
         "base_url": verify.url,
-        **changes,
     }
-    limits = {"kinds": {"twilio": settings}, "resend_after_s": 30, "max_tries": 10, "codes_per_number": 20}
+
+
+def gateway_with(
+    folder: Path, clock: FakeClock, verify: VerifyEmulator, **changes: Any
+) -> AbstractAsyncContextManager[Served]:
+    limits = {
+        "kinds": {"twilio": {**settings_of(verify), **changes}},
+        "resend_after_s": 30,
+        "max_tries": 10,
+        "codes_per_number": 20,
+    }
     return serving(folder / "data", clock=clock, with_workers=False, sign_in=limits)
 
 

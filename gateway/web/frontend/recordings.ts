@@ -43,6 +43,8 @@ class Row {
     this.name.replaceWith(link);
     this.state.textContent = "stored and sealed";
     this.bar.remove();
+    // No longer so.
+    document.getElementById("none-yet")?.remove();
   }
 
   fail(reason: string, again: () => void): void {
