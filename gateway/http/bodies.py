@@ -41,6 +41,17 @@ class RequestBody:
         """What aiohttp had of a body whose rest is taken from the socket; None of any other."""
         self._source: SocketSource | None = None
 
+    def at_once(self) -> bytes | None:
+        """
+        Return the bytes that have come, empty at the end; None where `read` is to be awaited for them.
+        """
+        content = self._content
+        if self._early is not None or self._is_held_back or content.exception() is not None:
+            return None
+        if content.at_eof():
+            return b""
+        return content.read_nowait() or None
+
     async def read(self) -> bytes:
         """
         Return what has come, waiting for the first byte of it; empty at the end, or where the rest is the source's.

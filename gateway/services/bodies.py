@@ -63,6 +63,12 @@ class Body(Protocol):
         """
         ...
 
+    def at_once(self) -> bytes | None:
+        """
+        Return the bytes that have come, empty at the end; None where `read` is to be awaited for them.
+        """
+        ...
+
     async def read(self) -> bytes:
         """
         Return the next bytes, empty at the end.

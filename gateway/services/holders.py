@@ -44,6 +44,13 @@ class Holder:
         self._on_asked: Callable[[], None] = lambda: None
         self.released = asyncio.Event()
 
+    @property
+    def is_asked(self) -> bool:
+        """
+        Whether he was asked to let go.
+        """
+        return self._lets_go_at is not None
+
     def request_release(self) -> None:
         """
         Ask the holder to let go: his read raises `LetGo` as soon as it has to wait for more.

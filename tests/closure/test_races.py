@@ -161,6 +161,9 @@ class EndlessBody:
     async def source(self) -> None:
         return None
 
+    def at_once(self) -> None:
+        return None
+
     async def read(self) -> bytes:
         content, self._content = self._content, b""
         if not content:

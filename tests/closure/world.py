@@ -126,6 +126,9 @@ class Body:
     async def source(self) -> None:
         return None
 
+    def at_once(self) -> None:
+        return None
+
     async def read(self) -> bytes:
         content, self._content = self._content, b""
         return content

@@ -52,6 +52,9 @@ class LongBody:
     async def source(self) -> LentSource:
         return self.taken_from
 
+    def at_once(self) -> None:
+        return None
+
     async def read(self) -> bytes:
         return self._early.pop() if self._early else b""
 
