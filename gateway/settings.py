@@ -249,6 +249,8 @@ class Links(Section, frozen=True):
     """How often a link that something is wrong with is looked at, and how often others are looked through."""
     connection_idle_s: NotNegative = 300
     """A connection that nobody uses is closed after so long."""
+    parting_s: Positive = 30
+    """How long the accounts of somebody who is erased may hold up the end of his keys, while they are left."""
     lane_threads: Positive = 4
     """Threads of one link, for kinds whose library blocks."""
     lane_queue: Positive = 256
