@@ -1,15 +1,15 @@
 """
 The gateway's settings: a TOML file and the environment, read once into frozen, typed values.
 
-The only reader of the environment.
-``GATEWAY_UPLOADS__MAX_LENGTH=1000000`` overrides ``max_length`` in ``[uploads]`` of the file, and
-``GATEWAY_SIGN_IN__KINDS__TWILIO__API_KEY_SECRET`` one setting of a kind; with ``__FILE`` after it, a variable names a
-file that holds the value.
+The only reader of the environment. ``GATEWAY_UPLOADS__MAX_LENGTH=1000000`` overrides ``max_length`` in ``[uploads]`` of
+the file, and ``GATEWAY_SIGN_IN__KINDS__TWILIO__API_KEY_SECRET`` one setting of a kind; with ``__FILE`` after it, a variable
+names a file that holds the value.
 Every limit of the gateway is a setting here, with its default; ``config/gateway.example.toml`` shows them all.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -467,8 +467,7 @@ class Settings(Section, frozen=True):
         sources: dict[str, str] = {}
         if file is not None:
             merge_tables(tables, sources, read_tables(file), str(file))
-        values = os.environ if environment is None else environment
-        for name, text in sorted(values.items()):
+        for name, text in sorted((os.environ if environment is None else environment).items()):
             if name.startswith(ENVIRONMENT_PREFIX) and "__" in name.removeprefix(ENVIRONMENT_PREFIX):
                 merge_variable(tables, sources, name, text, prefix=ENVIRONMENT_PREFIX)
         merge_tables(tables, sources, overrides or {}, "the command line")
@@ -489,3 +488,15 @@ def passed_environment() -> dict[str, str]:
     Return the environment of this process, for handing it to a child.
     """
     return dict(os.environ)
+
+
+@contextmanager
+def environment_without(prefix: str) -> Iterator[None]:
+    """
+    Keep variables whose names begin so from libraries of this process, for as long as this is entered.
+    """
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(prefix)}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
