@@ -346,6 +346,7 @@ async def open_gateway(
                 holds,
                 retention,
                 unused,
+                telling.announcing,
                 clock,
                 bell,
             ),
