@@ -1,9 +1,10 @@
 """
 The gateway's settings: a TOML file and the environment, read once into frozen, typed values.
 
-The only reader of the environment. ``GATEWAY_UPLOADS__MAX_LENGTH=1000000`` overrides ``max_length`` in ``[uploads]`` of
-the file, and ``GATEWAY_SIGN_IN__KINDS__TWILIO__API_KEY_SECRET`` one setting of a kind; with ``__FILE`` after it, a variable
-names a file that holds the value.
+The only reader of the environment.
+``GATEWAY_UPLOADS__MAX_LENGTH=1000000`` overrides ``max_length`` in ``[uploads]`` of the file, and
+``GATEWAY_SIGN_IN__KINDS__TWILIO__API_KEY_SECRET`` one setting of a kind; with ``__FILE`` after it, a variable names a
+file that holds the value.
 Every limit of the gateway is a setting here, with its default; ``config/gateway.example.toml`` shows them all.
 """
 
@@ -19,6 +20,7 @@ from gateway.account_settings import Exports, Leaving
 from gateway.base.errors import ConfigurationError
 from gateway.base.sections import NotNegative, Port, Positive, Section
 from gateway.base.toml import merge_tables, merge_variable, read_tables
+from gateway.notice_settings import Mail, Notices
 from gateway.operator_settings import Audit, Operators
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
@@ -300,47 +302,6 @@ class Jobs(Section, frozen=True):
     backoff_max_ms: Positive = 10 * 60 * 1000
 
 
-class Mail(Section, frozen=True):
-    """
-    The mail server that takes what users are told; without a host they are told on the pages alone.
-    """
-
-    host: str = ""
-    port: Port = 587
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    """``tls`` from the first byte; ``none`` is refused in production, and with a password."""
-    user_name: str = ""
-    password: str = ""
-    password_file: str = ""
-    """A file that holds the password and nothing else."""
-    ca_file: str = ""
-    """Certificates (PEM) that are believed instead of the system's."""
-    from_address: str = ""
-    from_name: str = ""
-    reply_to: str = ""
-    timeout_s: Positive = 30
-    """A server that answers nothing for so long is given up, until the next try."""
-    workers: Positive = 2
-    """Mails under way at once; as many more of what is told to many, so that nobody else waits for these."""
-    per_minute: Positive = 600
-    """Mails that this node sends in a minute, at the most."""
-    retry_first_s: Positive = 60
-    """A mail that the server puts off (4xx) is tried again after so long, then after twice as long, and so on."""
-    retry_longest_s: Positive = 4 * _HOUR
-    give_up_after_s: Positive = 5 * _DAY
-
-
-class Notices(Section, frozen=True):
-    """
-    What users are told.
-    """
-
-    batch: Positive = 200
-    """Users that one transaction tells, where all are told."""
-    link_trouble_after_s: NotNegative = _HOUR
-    """A linked account's trouble is told of once it has lasted so long."""
-
-
 class Retention(Section, frozen=True):
     """
     How long things are kept, and when erasing what is overdue waits for an operator.
@@ -467,7 +428,8 @@ class Settings(Section, frozen=True):
         sources: dict[str, str] = {}
         if file is not None:
             merge_tables(tables, sources, read_tables(file), str(file))
-        for name, text in sorted((os.environ if environment is None else environment).items()):
+        values = os.environ if environment is None else environment
+        for name, text in sorted(values.items()):
             if name.startswith(ENVIRONMENT_PREFIX) and "__" in name.removeprefix(ENVIRONMENT_PREFIX):
                 merge_variable(tables, sources, name, text, prefix=ENVIRONMENT_PREFIX)
         merge_tables(tables, sources, overrides or {}, "the command line")

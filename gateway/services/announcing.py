@@ -19,11 +19,11 @@ from gateway.catalog.jobs import enqueue_job, enqueue_jobs, parked_subjects
 from gateway.catalog.notice_runs import Audience, Run, RunState
 from gateway.catalog.notices import MAIL_OF_RUN, Notice
 from gateway.database import Connection, Database
+from gateway.notice_settings import Notices as Limits
 from gateway.services.errors import InvalidField, NotFound
 from gateway.services.notice_texts import Facts
 from gateway.services.notices import Notices
 from gateway.services.work import NotNow
-from gateway.settings import Notices as Limits
 
 log = structlog.get_logger()
 
