@@ -181,7 +181,7 @@ async def test_a_provider_that_never_answers_holds_the_keys_up_for_so_long_and_n
     farewell = await ada.ask("DELETE", "/v1/me?now=true")
 
     assert loop.time() - began < PARTING_S + 4
-    assert "shredded" == farewell.json["state"]
+    assert farewell.json["state"] in ("shredded", "purged")
     drive.faults.clear()
 
 
