@@ -50,6 +50,7 @@ from gateway.services.holders import Holders
 from gateway.services.holds import HoldService
 from gateway.services.leaf_choice import UnusedLeaves
 from gateway.services.leaving import LeavingService
+from gateway.services.linking import END_GRANT
 from gateway.services.look_up_replacement import LookUpReplacement
 from gateway.services.moving import MoveService
 from gateway.services.new_uploads import NewUploads
@@ -222,7 +223,17 @@ async def open_gateway(
             metrics.erase_ms.inc(max(delay_ms, 0))
 
         erasure = ErasureService(
-            catalog, keyring, purging, places, reads, holds, audit, clock, bell, on_erased=on_erased
+            catalog,
+            keyring,
+            purging,
+            places,
+            reads,
+            holds,
+            audit,
+            clock,
+            bell,
+            parting_s=settings.links.parting_s,
+            on_erased=on_erased,
         )
         stack.push_async_callback(erasure.close)
         accounts = AccountService(catalog, keyring, clock)
@@ -335,6 +346,7 @@ async def open_gateway(
                 holds,
                 retention,
                 unused,
+                telling.announcing,
                 clock,
                 bell,
             ),
@@ -366,6 +378,7 @@ async def open_gateway(
         placings = placing_handlers(placement)
         at_home = job_handlers(erasure, retention, leaving, look_ups)
         in_clouds = copy_handlers(copies, checks, moves, erasure)
+        in_clouds[END_GRANT] = links.linking.end_grant
         in_clouds[ANNOUNCE] = telling.announcing.carry_on
         of_exports = export_handlers(exports.making, exports.service)
         mails: dict[str, Handler] = {}

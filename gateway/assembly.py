@@ -361,6 +361,7 @@ async def open_operating(
     holds: HoldService,
     retention: RetentionService,
     unused: UnusedAccounts,
+    announcing: Announcing,
     clock: Clock,
     bell: WorkBell,
 ) -> Operating:
@@ -400,4 +401,5 @@ async def open_operating(
         holds=holds,
         retention=retention,
         unused=unused,
+        announcing=announcing,
     )

@@ -9,7 +9,8 @@ Every limit of the gateway is a setting here, with its default; ``config/gateway
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -19,6 +20,7 @@ from gateway.account_settings import Exports, Leaving
 from gateway.base.errors import ConfigurationError
 from gateway.base.sections import NotNegative, Port, Positive, Section
 from gateway.base.toml import merge_tables, merge_variable, read_tables
+from gateway.notice_settings import Mail, Notices
 from gateway.operator_settings import Audit, Operators
 
 ENVIRONMENT_PREFIX: Final = "GATEWAY_"
@@ -249,6 +251,8 @@ class Links(Section, frozen=True):
     """How often a link that something is wrong with is looked at, and how often others are looked through."""
     connection_idle_s: NotNegative = 300
     """A connection that nobody uses is closed after so long."""
+    parting_s: Positive = 30
+    """How long the accounts of somebody who is erased may hold up the end of his keys, while they are left."""
     lane_threads: Positive = 4
     """Threads of one link, for kinds whose library blocks."""
     lane_queue: Positive = 256
@@ -296,47 +300,6 @@ class Jobs(Section, frozen=True):
     """Tries before a job is parked for the operator."""
     backoff_base_ms: Positive = 500
     backoff_max_ms: Positive = 10 * 60 * 1000
-
-
-class Mail(Section, frozen=True):
-    """
-    The mail server that takes what users are told; without a host they are told on the pages alone.
-    """
-
-    host: str = ""
-    port: Port = 587
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    """``tls`` from the first byte; ``none`` is refused in production, and with a password."""
-    user_name: str = ""
-    password: str = ""
-    password_file: str = ""
-    """A file that holds the password and nothing else."""
-    ca_file: str = ""
-    """Certificates (PEM) that are believed instead of the system's."""
-    from_address: str = ""
-    from_name: str = ""
-    reply_to: str = ""
-    timeout_s: Positive = 30
-    """A server that answers nothing for so long is given up, until the next try."""
-    workers: Positive = 2
-    """Mails under way at once; as many more of what is told to many, so that nobody else waits for these."""
-    per_minute: Positive = 600
-    """Mails that this node sends in a minute, at the most."""
-    retry_first_s: Positive = 60
-    """A mail that the server puts off (4xx) is tried again after so long, then after twice as long, and so on."""
-    retry_longest_s: Positive = 4 * _HOUR
-    give_up_after_s: Positive = 5 * _DAY
-
-
-class Notices(Section, frozen=True):
-    """
-    What users are told.
-    """
-
-    batch: Positive = 200
-    """Users that one transaction tells, where all are told."""
-    link_trouble_after_s: NotNegative = _HOUR
-    """A linked account's trouble is told of once it has lasted so long."""
 
 
 class Retention(Section, frozen=True):
@@ -487,3 +450,15 @@ def passed_environment() -> dict[str, str]:
     Return the environment of this process, for handing it to a child.
     """
     return dict(os.environ)
+
+
+@contextmanager
+def environment_without(prefix: str) -> Iterator[None]:
+    """
+    Keep variables whose names begin so from libraries of this process, for as long as this is entered.
+    """
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(prefix)}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)

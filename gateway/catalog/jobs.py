@@ -295,6 +295,14 @@ async def retry_parked_jobs(connection: Connection, job_id: str | None) -> int:
     return (await connection.execute(change)).rowcount
 
 
+async def parked_subjects(connection: Connection, kind: str) -> set[str]:
+    """
+    Return of which subjects jobs of that kind are set aside.
+    """
+    query = select(jobs.c.subject_id).where(jobs.c.state == "parked", jobs.c.kind == kind)
+    return set((await connection.execute(query)).scalars())
+
+
 async def count_jobs(connection: Connection) -> dict[tuple[str, str], int]:
     """
     Return how many jobs there are of each (kind, state).

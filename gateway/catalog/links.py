@@ -33,7 +33,7 @@ UNREVOKED: Final = (OK, EXPIRING, *CURABLE)
 @dataclass(frozen=True, slots=True)
 class LinkRow:
     """
-    A user's account at a provider; *secrets* are sealed and None once unlinked.
+    A user's account at a provider; *secrets* are sealed, and None once it is unlinked and its provider was told.
 
     *revision* grows with every change of the secrets, *generation* only when the account is linked anew.
     """
@@ -215,14 +215,26 @@ async def touch_checked(connection: Connection, link_id: str, *, at: int) -> Non
     await connection.execute(update(links).where(links.c.id == link_id).values(checked_at=at))
 
 
-async def end_link(connection: Connection, link_id: str, *, at: int) -> bool:
+async def end_link(connection: Connection, link_id: str, *, at: int, keeps_secrets: bool = False) -> bool:
     """
-    End the link and drop its secrets; tell whether this call did it.
+    End the link and drop its secrets, unless they are to stay until `drop_secrets`; tell whether this call did it.
     """
+    values = _ended(at)
+    if keeps_secrets:
+        del values["secrets"]
     result = await connection.execute(
-        update(links).where(links.c.id == link_id, links.c.state != UNLINKED).values(_ended(at))
+        update(links).where(links.c.id == link_id, links.c.state != UNLINKED).values(values)
     )
     return result.rowcount == 1
+
+
+async def drop_secrets(connection: Connection, link_id: str) -> None:
+    """
+    Drop what was kept of a link that has ended.
+    """
+    await connection.execute(
+        update(links).where(links.c.id == link_id, links.c.state == UNLINKED).values(secrets=None)
+    )
 
 
 async def end_links_of(connection: Connection, user_id: UserId, *, at: int) -> int:
@@ -232,6 +244,9 @@ async def end_links_of(connection: Connection, user_id: UserId, *, at: int) -> i
     await connection.execute(delete(link_attempts).where(link_attempts.c.user_id == user_id))
     result = await connection.execute(
         update(links).where(links.c.user_id == user_id, links.c.state != UNLINKED).values(_ended(at))
+    )
+    await connection.execute(
+        update(links).where(links.c.user_id == user_id, links.c.secrets.is_not(None)).values(secrets=None)
     )
     return result.rowcount
 

@@ -202,6 +202,25 @@ async def count_by_mail_state(connection: Connection, run_id: str) -> dict[str, 
     return {str(row[0]): int(row[1]) for row in await connection.execute(query)}
 
 
+async def queue_given_up(connection: Connection, run_id: str, *, at: int, limit: int) -> list[str]:
+    """
+    Queue mails of a run again that were given up, up to *limit*; return the ids of their notices.
+    """
+    some = (
+        select(notices.c.id)
+        .where(notices.c.run_id == run_id, notices.c.mail_state == "given-up")
+        .order_by(notices.c.id)
+        .limit(limit)
+    )
+    queued = await connection.execute(
+        update(notices)
+        .where(notices.c.id.in_(some), notices.c.mail_state == "given-up")
+        .values(mail_state="queued", mail_reason=None, mail_at=at)
+        .returning(notices.c.id)
+    )
+    return list(queued.scalars())
+
+
 async def notices_of_run(connection: Connection, run_id: str, *, after: UserId, limit: int) -> list[Notice]:
     """
     Return notices of a run in the order of their users, those behind *after*.

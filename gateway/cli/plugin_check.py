@@ -15,6 +15,7 @@ import click
 from gateway.base.errors import ConfigurationError
 from gateway.cli.options import installation_options, load_settings, say
 from gateway.cli.terminal import counted, printable
+from gateway.settings import environment_without
 
 if TYPE_CHECKING:
     # Needs pytest, which an installation for serving does not have.
@@ -65,7 +66,8 @@ def check(
         raise ConfigurationError(
             f"the check needs pytest and pytest-asyncio ({error}): pip install 'recording-gateway[testing]'"
         ) from error
-    with _watched() as watch:
+    # Pytest would take options, and plugins, from there that its user has set for tests of his own.
+    with _watched() as watch, environment_without("PYTEST_"):
         result = check_place(opening, watch, is_small=is_small)
     if as_json:
         click.echo(json.dumps(_document(kind, result), indent=2, ensure_ascii=False))

@@ -14,6 +14,7 @@ from gateway.database import Database
 from gateway.http.metrics import Metrics
 from gateway.keyring import Keyring
 from gateway.services.accounts import AccountService
+from gateway.services.announcing import Announcing
 from gateway.services.audit import AuditLog
 from gateway.services.audit_check import AuditCheck
 from gateway.services.codes import CodeSignIn
@@ -77,6 +78,7 @@ class Operating:
     holds: HoldService
     retention: RetentionService
     unused: UnusedAccounts
+    announcing: Announcing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,7 +112,7 @@ def export_operations() -> list[Operation]:
             details="Made while it is sent: no copy of it is stored. When a recording in it is erased, or turns out to be "
             "lost, its address answers 410 and a connection that sends it is aborted; the export then has another "
             "archive. There is never a clean short answer. A range without `If-Range` and without `revision` counts "
-            "only as long as the export had no other archive.",
+            "only as long as the export had no other archive; then what begins after the first byte is refused with 410.",
             query=(_REVISION,),
             headers=(
                 Parameter("Range", "One range of bytes: `bytes=0-99`, `bytes=100-` or `bytes=-100`."),

@@ -18,7 +18,7 @@ from gateway.http.documents import decode_json_body, json_response
 from gateway.http.export_shapes import ExportList, ExportRequest, archive_address, export_document
 from gateway.http.outlets import SocketOutlet
 from gateway.http.parts import send_part
-from gateway.http.ranges import ByteRange, names_etag
+from gateway.http.ranges import ByteRange, Unsatisfiable, names_etag, parse_range
 from gateway.services.errors import ExportChanged, Gone, InvalidField, Unreadable
 from gateway.services.exports import ExportView
 
@@ -91,6 +91,9 @@ async def get_archive(request: web.Request) -> web.StreamResponse:
     condition = request.headers.get("If-Range")
     # Bytes of two revisions must never be joined: whoever names neither gets a range only where there was but one.
     is_sure = revision is not None or export.revision == 1 if condition is None else condition.strip() == etag
+    if condition is None and not is_sure and _goes_on(request, export.size):
+        # Not answered with the whole: wget would leave out as much of it as it has, and add the rest to that.
+        raise ExportChanged
 
     def cut_by(error: Exception, is_begun: bool) -> bool:
         # Before that it is answered; an archive that changed gets its 410.
@@ -139,3 +142,14 @@ def _is_fresh(request: web.Request) -> bool:
     """
     told = request.headers.get("Range", "").replace(" ", "").lower()
     return not told or told.startswith("bytes=0-")
+
+
+def _goes_on(request: web.Request, size: int) -> bool:
+    """
+    Tell whether this asks for what comes after bytes that somebody has already.
+    """
+    try:
+        part = parse_range(request.headers.get("Range"), size)
+    except Unsatisfiable:
+        return True
+    return part is not None and part.start > 0

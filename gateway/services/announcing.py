@@ -15,15 +15,15 @@ from gateway.base.clock import Clock
 from gateway.base.ids import UserId
 from gateway.catalog import notice_runs, users
 from gateway.catalog import notices as catalog
-from gateway.catalog.jobs import enqueue_job, enqueue_jobs
+from gateway.catalog.jobs import enqueue_job, enqueue_jobs, parked_subjects
 from gateway.catalog.notice_runs import Audience, Run, RunState
 from gateway.catalog.notices import MAIL_OF_RUN, Notice
 from gateway.database import Connection, Database
+from gateway.notice_settings import Notices as Limits
 from gateway.services.errors import InvalidField, NotFound
 from gateway.services.notice_texts import Facts
 from gateway.services.notices import Notices
 from gateway.services.work import NotNow
-from gateway.settings import Notices as Limits
 
 log = structlog.get_logger()
 
@@ -142,6 +142,13 @@ class Announcing:
             if run is None:
                 raise NotFound(f"there is no notice {run_id}")
             return RunView(run, await catalog.count_by_mail_state(connection, run_id))
+
+    async def stuck_runs(self) -> set[str]:
+        """
+        Return the ids of runs that somebody has to act upon before they go on.
+        """
+        async with self._catalog.read() as connection:
+            return await parked_subjects(connection, ANNOUNCE)
 
     async def told_by(self, run_id: str) -> AsyncIterable[Notice]:
         """

@@ -30,6 +30,7 @@ from gateway.services.audit import AuditLog
 from gateway.services.burials import bury_all_of, bury_shredded
 from gateway.services.errors import NotFound
 from gateway.services.holds import HoldService
+from gateway.services.parting import Parting
 from gateway.services.places import HOME, Places
 from gateway.services.playback import LiveReads
 from gateway.services.purging import PurgeService
@@ -76,7 +77,8 @@ class ErasureService:
     """
     Erases recordings, unfinished uploads and accounts.
 
-    Tells *on_erased* of each recording that is gone how many milliseconds it took to destroy its key.
+    An account's clouds may hold its keys' end up for *parting_s*, not longer. Tells *on_erased* of each recording that is
+    gone how many milliseconds it took to destroy its key.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class ErasureService:
         clock: Clock,
         bell: WorkBell,
         *,
+        parting_s: float = 0,
         on_erased: Callable[[int], object] = lambda delay_ms: None,
     ) -> None:
         self._holds = holds
@@ -106,6 +109,8 @@ class ErasureService:
         self._burials = Batches(self._bury_all, most=_MOST_TOGETHER, for_all=(DatabaseUnavailable,))
         self._purged = Batches(self._mark_all_purged, most=_MOST_TOGETHER, for_all=(DatabaseUnavailable,))
         self._shredding = Shredding(catalog_db, keyring, purging, clock)
+        self._parting = Parting(catalog_db, purging, clock)
+        self._parting_s = parting_s
         self.ranges = RangeErasure(catalog_db, keyring, self._shredding, purging, reads, clock, bell)
 
     async def close(self) -> None:
@@ -385,7 +390,9 @@ class ErasureService:
         if user is None or user.is_active:
             return
         self._reads.end_all_of_user(user_id)
-        async with self._places.farewell(user_id):
+        parting_ends = asyncio.get_running_loop().time() + self._parting_s
+        async with self._places.farewell(user_id, patience_s=self._parting_s) as grants:
+            await self._parting.part(user_id, grants, until=parting_ends)
             await self._shred_account(
                 user_id,
                 user.key_slot,

@@ -14,8 +14,8 @@ from gateway.base.ids import UserId
 from gateway.catalog import expiring as catalog
 from gateway.catalog.markers import move_marker, read_marker
 from gateway.database import Connection, Database
+from gateway.notice_settings import Notices as Batches
 from gateway.services.notices import Notices
-from gateway.settings import Notices as Batches
 from gateway.settings import Retention as Limits
 
 log = structlog.get_logger()

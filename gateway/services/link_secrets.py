@@ -18,6 +18,7 @@ from gateway.crypto.keys import subkey
 from gateway.crypto.wrap import open_record, seal_record
 from gateway.database import Database
 from gateway.keyring import Keyring
+from gateway.keyring.errors import SlotShredded
 
 SecretsT = TypeVar("SecretsT", bound="_Unshown")
 
@@ -106,6 +107,16 @@ class LinkVault:
         slot = await self._slot_of(link.user_id)
         associated = _link_data(link.user_id, slot, link.id)
         return await self._open(slot, link.secrets, associated, LinkSecrets)
+
+    async def is_shredded(self, user_id: UserId) -> bool:
+        """
+        Tell whether nothing opens any more what is kept of the user's links.
+        """
+        try:
+            await self._key(await self._slot_of(user_id))
+        except SlotShredded:
+            return True
+        return False
 
     async def seal_attempt(self, user: User, state_hash: bytes, secrets: AttemptSecrets) -> bytes:
         """

@@ -3,7 +3,7 @@ Where blobs can be, users' own accounts included: one shared connection for each
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -18,7 +18,7 @@ from gateway.crypto.errors import CryptoError
 from gateway.database import Database
 from gateway.keyring.errors import SlotShredded
 from gateway.services.link_connections import Connector, SharedConnection
-from gateway.services.link_grants import HeldGrant, grant_of
+from gateway.services.link_grants import HeldGrant, HeldGrants, grant_of
 from gateway.services.link_kinds import LinkKind, LinkKinds
 from gateway.services.link_notes import LinkNotes, NotedBackend
 from gateway.services.link_secrets import LinkSecrets, LinkVault
@@ -99,36 +99,47 @@ class LinkedPlaces:
         return self._near_home if name == HOME else None
 
     @asynccontextmanager
-    async def farewell(self, user_id: UserId) -> AsyncIterator[None]:
+    async def farewell(self, user_id: UserId, *, patience_s: float) -> AsyncIterator[HeldGrants]:
         """
         Keep every live account of the user reachable while it is entered, whatever becomes of his keys and rows.
 
-        The access tokens are held in memory and are never refreshed. An account that cannot be reached now is left out:
-        `at` then says why. On leaving it, the grants of a user whose keys are gone are revoked at their providers.
+        The access tokens are held in memory and are never refreshed. An account that cannot be reached within
+        *patience_s* is left out: `at` then says why. On leaving it, the grants of a user whose keys are gone are revoked
+        at their providers, unless they were before.
         """
         async with self._catalog.read() as connection:
             links = await catalog.links_of(connection, user_id)
         async with AsyncExitStack() as stack:
             last = {
-                link.id: self._last_connection_of(link) for link in links if link.state != catalog.REVOKED
+                link.id: self._last_connection_of(link, patience_s=patience_s)
+                for link in links
+                if link.state != catalog.REVOKED
             }
             for kept in last.values():
                 stack.push_async_callback(kept.close, patience_s=_CLOSE_S)
-            entering = (stack.enter_async_context(kept.used()) for kept in last.values())
-            entered = await asyncio.gather(*entering, return_exceptions=True)
+            entering = [asyncio.create_task(stack.enter_async_context(kept.used())) for kept in last.values()]
+            try:
+                if entering:
+                    await asyncio.wait(entering, timeout=patience_s)
+            finally:
+                for task in entering:
+                    task.cancel()
+                entered = await asyncio.gather(*entering, return_exceptions=True)
             for link_id, backend in zip(last, entered, strict=True):
                 if isinstance(backend, BaseException):
                     log.warning("link.no_farewell", link=link_id, error=type(backend).__name__)
                 else:
                     self._farewells[link_id] = backend
                     stack.callback(self._farewells.pop, link_id, None)
-            stack.push_async_callback(self._revoke_all, await self._grants_of(user_id))
-            yield
+            grants = HeldGrants(await self._grants_of(user_id), self._connector.http)
+            stack.push_async_callback(self._revoke_rest, user_id, grants)
+            yield grants
 
     async def _grants_of(self, user_id: UserId) -> list[HeldGrant]:
         # Read only now: a token that was refreshed for the farewell may have replaced the one before.
+        # And of links that have ended too: their providers may not have been told yet.
         async with self._catalog.read() as connection:
-            links = await catalog.links_of(connection, user_id)
+            links = await catalog.links_of(connection, user_id, including_ended=True)
         grants = []
         for link in links:
             try:
@@ -140,13 +151,10 @@ class LinkedPlaces:
                 grants.append(grant)
         return grants
 
-    async def _revoke_all(self, grants: Sequence[HeldGrant]) -> None:
-        for grant in grants:
-            try:
-                await self._vault.open_link(grant.link)
-            except SlotShredded:
-                await grant.revoke(self._connector.http)
-            # Otherwise shredding failed and is tried again, and the next time needs what was allowed.
+    async def _revoke_rest(self, user_id: UserId, grants: HeldGrants) -> None:
+        # Otherwise shredding failed and is tried again, and the next time needs what was allowed.
+        if await self._vault.is_shredded(user_id):
+            await grants.revoke_all()
 
     async def tokens_of(self, link: LinkRow) -> LinkTokens | None:
         """
@@ -199,8 +207,10 @@ class LinkedPlaces:
         self._retired = {kept for kept in self._retired if not kept.is_over}
         self._retired.add(connection)
 
-    def _last_connection_of(self, link: LinkRow) -> SharedConnection:
-        return SharedConnection(lambda: self._taking_leave(link), generation=link.generation, idle_s=0)
+    def _last_connection_of(self, link: LinkRow, *, patience_s: float) -> SharedConnection:
+        return SharedConnection(
+            lambda: self._taking_leave(link, patience_s=patience_s), generation=link.generation, idle_s=0
+        )
 
     @asynccontextmanager
     async def _connected(self, link: LinkRow) -> AsyncIterator[Backend]:
@@ -213,7 +223,7 @@ class LinkedPlaces:
             yield NotedBackend(backend, link, self._notes)
 
     @asynccontextmanager
-    async def _taking_leave(self, link: LinkRow) -> AsyncIterator[Backend]:
+    async def _taking_leave(self, link: LinkRow, *, patience_s: float) -> AsyncIterator[Backend]:
         kind = self._kinds.require(link.kind)
         secrets = await self._opened(link)
         tokens: TokenSource | None = None
@@ -221,10 +231,11 @@ class LinkedPlaces:
             source = self._source(link, secrets, kind)
             held = await source.access_token()
             try:
-                # One that has all its time before it.
-                held = await source.refreshed(stale=held)
-            except BackendError as exc:
-                log.info("link.farewell_not_refreshed", link=link.id, code=exc.code)
+                # One that has all its time before it; but a node that died of asking keeps others from it for a while.
+                async with asyncio.timeout(patience_s / 2):
+                    held = await source.refreshed(stale=held)
+            except (BackendError, TimeoutError) as exc:
+                log.info("link.farewell_not_refreshed", link=link.id, error=type(exc).__name__)
             tokens = HeldTokens(held)
         async with self._connector.connected(
             kind, account=account_name(link), settings=secrets.settings, tokens=tokens

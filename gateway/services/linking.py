@@ -12,15 +12,16 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from gateway.api import (
-    OAuthProfile,
-)
+from gateway.api import OAuthProfile, Transient
 from gateway.base.clock import Clock
 from gateway.base.ids import UserId
 from gateway.catalog import links as catalog
+from gateway.catalog.jobs import enqueue_job, find_job
 from gateway.catalog.links import Attempt, LinkRow
 from gateway.catalog.users import User, get_user, lock_active_user
+from gateway.crypto.errors import CryptoError
 from gateway.database import Database
+from gateway.keyring.errors import SlotShredded
 from gateway.services.accounts import refuse_leaving
 from gateway.services.errors import (
     InvalidField,
@@ -47,6 +48,11 @@ log = structlog.get_logger()
 _MOST_ATTEMPTS: Final = 20
 """Unanswered attempts of one user; the oldest is forgotten then."""
 _LONGEST_CODE: Final = 8192
+
+END_GRANT: Final = "end-grant"
+"""The job that tells a provider of a link that has ended."""
+_MOST_TRIES: Final = 5
+"""Of that job, within a minute or so; nothing is kept of the link after that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,9 +199,10 @@ class LinkingService:
 
     async def end(self, user_id: UserId, link_id: str) -> None:
         """
-        End the user's link: nothing of it can be opened here any more. Ended before, it stays ended.
+        End the user's link: nothing is reached through it any more. Ended before, it stays ended.
 
-        The provider is told as well, where it wants to be; if it does not answer, that is left at that.
+        The provider is told as well, where it wants to be; only then is nothing kept that opens the account. If it does
+        not answer, or this process dies, a job tells it, a few times; then it is left at that.
 
         Raises:
             NotFound: there is no such link, or it is another user's.
@@ -203,13 +210,39 @@ class LinkingService:
         link = await self.get(user_id, link_id)
         grant = await grant_of(link, self.kinds, self._vault)
         async with self._catalog.write() as connection:
-            is_ended = await catalog.end_link(connection, link_id, at=self._clock.now_ms())
+            is_ended = await catalog.end_link(
+                connection, link_id, at=self._clock.now_ms(), keeps_secrets=grant is not None
+            )
+            if is_ended and grant is not None:
+                await enqueue_job(connection, END_GRANT, link_id)
         self._places.forget(link_id)
         if not is_ended:
             return
         log.info("link.ended", link=link_id, kind=link.kind)
-        if grant is not None:
-            await grant.revoke(self._trials.http)
+        if grant is not None and await grant.revoke(self._trials.http):
+            await self._drop_secrets(link_id)
+
+    async def end_grant(self, link_id: str) -> None:
+        """
+        Tell the provider of a link that has ended that it is over, and keep nothing of it.
+
+        Raises:
+            Transient: it does not answer, and is told again.
+        """
+        async with self._catalog.read() as connection:
+            link = await catalog.get_link(connection, link_id)
+            job = await find_job(connection, END_GRANT, link_id)
+        if link is None or link.is_live:
+            return
+        try:
+            grant = await grant_of(link, self.kinds, self._vault)
+        except (SlotShredded, CryptoError) as exc:
+            log.warning("link.not_revoked", link=link.id, kind=link.kind, error=type(exc).__name__)
+            grant = None
+        is_last_try = job is None or job.attempts >= _MOST_TRIES
+        if grant is not None and not await grant.revoke(self._trials.http) and not is_last_try:
+            raise Transient("The provider was not told yet that the link has ended.")
+        await self._drop_secrets(link_id)
 
     async def get(self, user_id: UserId, link_id: str) -> LinkRow:
         """
@@ -223,6 +256,10 @@ class LinkingService:
         if link is None or link.user_id != user_id:
             raise NotFound("there is no such link")
         return link
+
+    async def _drop_secrets(self, link_id: str) -> None:
+        async with self._catalog.write() as connection:
+            await catalog.drop_secrets(connection, link_id)
 
     # Consent
 

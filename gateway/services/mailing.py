@@ -22,12 +22,12 @@ from gateway.database import Database
 from gateway.mail.errors import AddressRefused, BadAddress, MailRefused, NotTaken
 from gateway.mail.messages import Mail, mail_address
 from gateway.mail.server import MailServer
+from gateway.notice_settings import Mail as Limits
 from gateway.services.accounts import AccountService
 from gateway.services.mail_preferences import MailPreferences
 from gateway.services.notice_texts import NoticeTexts
 from gateway.services.notices import Notices
 from gateway.services.work import NotNow
-from gateway.settings import Mail as Limits
 
 log = structlog.get_logger()
 

@@ -18,6 +18,7 @@ from gateway.services.errors import NotFound
 from gateway.services.holds import HoldService, HoldView
 from gateway.services.identities import IdentityService, IdentityView
 from gateway.services.job_retries import retry_parked
+from gateway.services.mail_retries import retry_given_up
 from gateway.services.roles import Actor
 from gateway.services.work import WorkBell
 
@@ -123,6 +124,14 @@ class OperatorDesk:
         Try a job again that was set aside, or all of them; return how many there were.
         """
         count = await retry_parked(self._catalog, self._audit, by, job_id)
+        self._bell.ring()
+        return count
+
+    async def retry_mails(self, run_id: str, *, by: Actor) -> int:
+        """
+        Send the mails of a notice to many once more that were given up; return how many there were.
+        """
+        count = await retry_given_up(self._catalog, self._audit, self._clock, by, run_id)
         self._bell.ring()
         return count
 

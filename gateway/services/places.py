@@ -2,7 +2,7 @@
 Where blobs can be: the operator's home, and the accounts that users linked, each by the name that placements have for it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Protocol
 
@@ -12,6 +12,25 @@ from gateway.base.ids import UserId
 
 HOME: Final = "home"
 """The operator's own backend, as placements name it."""
+
+
+class Grants(Protocol):
+    """
+    What a user allowed at his providers, as far as they let us end it, held in memory.
+    """
+
+    @property
+    def link_ids(self) -> Sequence[str]:
+        """
+        Of which links they are.
+        """
+        ...
+
+    async def revoke(self, link_id: str) -> bool:
+        """
+        Tell the provider that it is over; return whether it says so too.
+        """
+        ...
 
 
 class Places(Protocol):
@@ -39,13 +58,13 @@ class Places(Protocol):
         """
         ...
 
-    def farewell(self, user_id: UserId) -> AbstractAsyncContextManager[None]:
+    def farewell(self, user_id: UserId, *, patience_s: float) -> AbstractAsyncContextManager[Grants]:
         """
         Keep every account that the user linked within reach, for as long as the context is entered.
 
-        Within it his keys may be shredded, and with them what his tokens are sealed under:
-        what is needed to delete his blobs is held in memory. On leaving it, what he allowed is revoked at the
-        providers, where they let us do that.
+        Within it his keys may be shredded, and with them what his tokens are sealed under: what is needed to delete
+        his blobs is held in memory, and so is what is needed to end what he allowed. On leaving it, what was not ended
+        by then is, at the providers that let us do that. An account that does not answer within *patience_s* is left out.
         """
         ...
 
@@ -64,8 +83,15 @@ class NoPlaces:
         return None
 
     @asynccontextmanager
-    async def farewell(self, user_id: UserId) -> AsyncIterator[None]:
-        yield
+    async def farewell(self, user_id: UserId, *, patience_s: float) -> AsyncIterator[Grants]:
+        yield _NoGrants()
+
+
+class _NoGrants:
+    link_ids: Final[Sequence[str]] = ()
+
+    async def revoke(self, link_id: str) -> bool:
+        return False
 
 
 def _checked_by_mypy(none: NoPlaces) -> Places:

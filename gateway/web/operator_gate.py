@@ -35,6 +35,7 @@ NAVIGATION: Final[tuple[tuple[str, str, Permission], ...]] = (
     ("/jobs", "Work", "see-jobs"),
     ("/users", "Users", "find-users"),
     ("/holds", "Holds", "see-holds"),
+    ("/notices", "Notices", "see-notices"),
     ("/retention", "Retention", "see-retention"),
     ("/counts", "Counts", "see-counts"),
     ("/audit", "Audit", "read-audit"),

@@ -27,6 +27,7 @@ from gateway.web.notice_pages import NoticePages
 from gateway.web.operator_audit_pages import OperatorAuditPages
 from gateway.web.operator_count_pages import OperatorCountPages
 from gateway.web.operator_gate import Gate
+from gateway.web.operator_notice_pages import OperatorNoticePages
 from gateway.web.operator_pages import OperatorPages
 from gateway.web.operator_sign_in_pages import OperatorSignInPages
 from gateway.web.operator_user_pages import OperatorUserPages
@@ -68,6 +69,7 @@ def add_pages(app: web.Application) -> None:
         OperatorPages,
         OperatorUserPages,
         OperatorCountPages,
+        OperatorNoticePages,
         OperatorAuditPages,
     ):
         operators(gate).add_to(app)

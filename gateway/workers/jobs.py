@@ -251,9 +251,11 @@ class JobWorker:
             try:
                 await note()
                 return
-            except DatabaseUnavailable:
+            except DatabaseUnavailable as error:
                 if loop.time() >= until:
                     raise
+                # Whoever looks for what keeps work from being done finds it here before the lease has run out.
+                log.warning("job.not_noted_yet", error=str(error))
             await asyncio.sleep(_NOTE_AGAIN_S)
 
     async def _failed(self, job: Job, error: Exception) -> None:

@@ -79,6 +79,20 @@ def test_a_place_that_others_use_keeps_every_promise_and_their_blobs(operator: S
     assert [key] == blobs_in(root)
 
 
+@pytest.mark.usefixtures("root")
+@pytest.mark.parametrize(
+    "environment",
+    [{"PYTEST_ADDOPTS": "--collect-only -k nothing --no-such-option"}, {"PYTEST_PLUGINS": "no_such_plugin"}],
+    ids=lambda environment: str(*environment),
+)
+def test_options_that_somebody_set_for_tests_of_his_own_change_nothing(
+    operator: Shell, environment: dict[str, str]
+) -> None:
+    done = checked(operator, "local", "--small", "--json", **environment)
+    assert 0 == done.returncode, done.stderr
+    assert len(json.loads(done.stdout)["promises"]) >= 28
+
+
 def put_by_another(root: Path, key: str) -> None:
     import asyncio
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
+from sqlalchemy import update
 
 from gateway.catalog.jobs import claim_jobs, enqueue_job, find_due, park_job
+from gateway.catalog.tables import notices
 from tests.e2e.chromium import chromium
 from tests.emulators.cloud import Account
 from tests.emulators.emulator import EmulatedClock
@@ -17,6 +19,9 @@ from tests.http.phone import Phone, speech
 from tests.operators.browsing import operated
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
+from tests.support.mailbox import Mailbox
+from tests.support.mails import mail_sections
+from tests.support.s3_store import free_ports
 
 DAY = 24 * 3600
 PEOPLE = [f"{role}-people" for role in ("support", "privacy", "operator")]
@@ -29,9 +34,19 @@ def provider(clock: FakeClock) -> Iterator[GoogleSignIn]:
 
 
 @pytest.fixture
-async def served(tmp_path: Path, provider: GoogleSignIn, clock: FakeClock) -> AsyncIterator[Served]:
+async def served(
+    tmp_path: Path, provider: GoogleSignIn, clock: FakeClock, mailbox: Mailbox
+) -> AsyncIterator[Served]:
+    # Mails lead to pages, so whoever sends some has an address that is known before.
+    [port] = free_ports(1)
+    server = {"port": port, "shutdown_timeout_s": 1, "public_url": f"http://127.0.0.1:{port}"}
     async with operated(
-        tmp_path / "data", provider, clock, log={"level": "error"}, retention={"recordings_days": 20}
+        tmp_path / "data",
+        provider,
+        clock,
+        log={"level": "error"},
+        retention={"recordings_days": 20},
+        **{**mail_sections(mailbox), "server": server},
     ) as served:
         yield served
 
@@ -58,7 +73,27 @@ async def lived_in(served: Served, clock: FakeClock, *, days: int = 14) -> Phone
             connection, await find_due(connection, ["check"]), holder="test", lease_ms=1000
         )
         await park_job(connection, job, error="QuotaExceeded: the account is full")
+    await told_of_a_breach(served)
     return phone
+
+
+async def told_of_a_breach(served: Served) -> None:
+    """
+    Have all be told something, and no mail server take all of it.
+    """
+    announcing = served.gateway.telling.announcing
+    others = [await served.gateway.context.accounts.add_user(name="Grace") for _ in range(5)]
+    for kind, title in (("breach", "A breach at our hoster"), ("announcement", "We move to new machines")):
+        run = await announcing.announce(kind, title=title, body="What happened, and what you can do.")
+        await announcing.carry_on(run)
+        states = dict(zip(others, ("sent", "sent", "refused", "given-up", "queued"), strict=True))
+        async with served.gateway.context.catalog.write() as connection:
+            for user_id, state in states.items():
+                await connection.execute(
+                    update(notices)
+                    .where(notices.c.run_id == run, notices.c.user_id == user_id)
+                    .values(mail_state=state)
+                )
 
 
 async def sign_in(page: Page, provider: GoogleSignIn, account: Account) -> None:
@@ -103,6 +138,12 @@ async def test_a_day_of_an_operator(served: Served, provider: GoogleSignIn, cloc
         await expect(page.get_by_text("All that the user has", exact=True)).to_be_visible()
         await window.picture("operator-holds")
 
+        await navigation.get_by_role("link", name="Notices").click()
+        await expect(page.get_by_role("rowheader", name="A breach at our hoster")).to_be_visible()
+        await window.picture("operator-notices")
+        await page.get_by_role("button", name="Try again: A breach at our hoster").click()
+        await expect(page.get_by_text("1 mail will be tried again")).to_be_visible()
+
         await served.gateway.retention.tick()
         await navigation.get_by_role("link", name="Retention").click()
         await window.picture("operator-retention")
@@ -145,7 +186,7 @@ async def test_on_a_phone(served: Served, provider: GoogleSignIn, clock: FakeClo
     async with chromium(served.url, is_narrow=True, is_dark=is_dark) as window:
         page = window.page
         await sign_in(page, provider, provider.new_account("Grace"))
-        for path in ("", "/jobs", "/users", f"/users/{phone.user_id}", "/holds", "/retention"):
+        for path in ("", "/jobs", "/notices", "/users", f"/users/{phone.user_id}", "/holds", "/retention"):
             await page.goto(f"/operator{path}")
             await window.fits(path)
         for name in ("audit", "counts"):

@@ -224,9 +224,16 @@ async def test_an_erased_recording_leaves_the_archive(served: Served, clock: Fak
     assert "erased" == listed(archive)[0]["missing"]["reason"]
     assert b"Secret party" not in await downloaded(phone, again)
     assert b"could not be taken along" in archive.read("index.html")
-    # Without saying which archive, a range counts no more: there were two.
+    # Without saying which archive, nobody goes on any more: there were two.
     plain = f"{EXPORTS}/{export['id']}/archive"
-    assert 200 == (await phone.ask("GET", plain, {"Range": "bytes=100-"})).status
+    for part in ("bytes=100-", "bytes=-100", f"bytes={again['size'] + 1}-"):
+        answer = await phone.ask("GET", plain, {"Range": part})
+        assert (410, "export-changed") == (answer.status, answer.problem["code"])
+    for begins in ("bytes=0-", "bytes=0-99", "pages=3-"):
+        answer = await phone.ask("GET", plain, {"Range": begins})
+        assert (200, again["size"]) == (answer.status, len(answer.body))
+    answer = await phone.ask("GET", plain, {"Range": "bytes=100-", "If-Range": '"another"'})
+    assert (200, again["size"]) == (answer.status, len(answer.body))
 
 
 async def test_curl_never_joins_two_archives(served: Served, tmp_path: Path) -> None:

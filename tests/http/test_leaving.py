@@ -187,7 +187,9 @@ async def test_at_once_wants_a_sign_in_of_just_now(ada: Newcomer, served: Served
     await ada.sign_in()
     gone = await ada.mine(*NOW)
 
-    assert (200, "shredded") == (gone.status, gone.document["state"])
+    # What comes after the keys goes on meanwhile, and may be done.
+    assert gone.status == 200
+    assert gone.document["state"] in ("shredded", "purged")
     keys = await served.gateway.context.keyring.public_keys()
     verify_receipt(
         gone.document["receipt"],

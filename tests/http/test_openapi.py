@@ -84,6 +84,8 @@ PAGES = {
     "/operator/users/{id}/disclosures",
     "/operator/holds",
     "/operator/holds/{id}/lift",
+    "/operator/notices",
+    "/operator/notices/{id}/retry",
     "/operator/counts",
     "/operator/audit",
     "/operator/audit/verify",

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
+from yarl import URL
+
 from tests.emulators.cloud import Account
 from tests.emulators.oauth import CLIENT_ID, CLIENT_SECRET
 from tests.emulators.oidc import GoogleSignIn
@@ -46,7 +48,8 @@ async def operated(
     """
     section = operators_section(provider) if operators is None else operators
     async with serving(data_dir, clock=clock, with_workers=False, operators=section, **options) as served:
-        provider.register(f"{served.url}/operator/callback")
+        public_url = served.gateway.context.settings.server.public_url or served.url
+        provider.register(f"{public_url}/operator/callback")
         yield served
 
 
@@ -72,7 +75,8 @@ class OperatorsBrowser(Browser):
         if groups:
             self.provider.oauth.change_claims(groups=list(groups))
         back = self.provider.approve(provider_link(page), account or self.provider.new_account())
-        return back.removeprefix(self.served.url)
+        # Whatever the gateway's public address is, what answers here is this one.
+        return str(URL(back).relative())
 
     async def sign_in_as(self, *roles: str, account: Account | None = None) -> Page:
         """

@@ -2,9 +2,12 @@
 Something for operators to do.
 """
 
+from sqlalchemy import update
+
 from gateway.base.ids import UserId
 from gateway.catalog.jobs import claim_jobs, enqueue_job, find_due, park_job
 from gateway.catalog.overview import stuck_jobs
+from gateway.catalog.tables import notices
 from gateway.services.holds import Cause
 from tests.http.phone import Phone
 from tests.support.actors import OPS
@@ -13,13 +16,14 @@ from tests.support.gateway import Served
 
 class Scene:
     """
-    A user of whom something is held, and work that is stuck.
+    A user of whom something is held, work that is stuck, and a notice of which a mail was given up.
     """
 
-    def __init__(self, phone: Phone, hold: str, job: str) -> None:
+    def __init__(self, phone: Phone, hold: str, job: str, notice: str) -> None:
         self.phone = phone
         self.hold = hold
         self.job = job
+        self.notice = notice
 
     @classmethod
     async def of(cls, served: Served) -> "Scene":
@@ -28,15 +32,22 @@ class Scene:
         hold = await served.gateway.holds.place(
             phone.user_id, Cause(reason="case 12 of the court", placed_by="ops"), by=OPS
         )
+        announcing = served.gateway.telling.announcing
+        notice = await announcing.announce("breach", title="A breach", body="All.", to=[phone.user_id])
+        await announcing.carry_on(notice)
         async with served.gateway.context.catalog.write() as connection:
+            await connection.execute(update(notices).values(mail_state="given-up"))
             await enqueue_job(connection, "check", "00000000-0000-4000-8000-000000000000")
             due = await find_due(connection, ["check"])
             [job] = await claim_jobs(connection, due, holder="test", lease_ms=1000)
             await park_job(connection, job, error="it did not work")
-        return cls(phone, hold, job.id)
+        return cls(phone, hold, job.id, notice)
 
     def path(self, route: str) -> str:
-        return route.replace("{id}", self.hold if "/holds/" in route else self.phone.user_id)
+        for part, known in (("/holds/", self.hold), ("/notices/", self.notice)):
+            if part in route:
+                return route.replace("{id}", known)
+        return route.replace("{id}", self.phone.user_id)
 
     def fields(self) -> list[tuple[str, str]]:
         """
@@ -70,4 +81,5 @@ class Scene:
             "stuck": stuck,
             "holds": [(view.hold.id, view.is_active) for view in holds],
             "user": facts.state,
+            "mails": (await served.gateway.telling.announcing.get(self.notice)).counts,
         }

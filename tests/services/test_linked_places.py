@@ -22,7 +22,6 @@ from gateway.api import (
 )
 from gateway.catalog import links as catalog
 from gateway.catalog.links import LinkRow
-from gateway.keyring.errors import RootStoreFailed
 from gateway.services.link_connections import SharedConnection
 from gateway.services.linked_places import LinkedPlaces
 from gateway.testing.memory import MemoryBackend, MemoryPlace
@@ -34,6 +33,8 @@ from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 from tests.support.pretend_drive import PretendBackend, PretendDrive, PretendSettings
 from tests.support.waiting import until
+
+PATIENCE_S = 30
 
 
 @pytest.fixture
@@ -364,7 +365,7 @@ async def test_an_erased_users_blobs_are_within_reach_until_they_are_deleted(
         ref = await backend.put(key, BytesSource(b"sealed"))
     context = ada.served.gateway.context
 
-    async with places.farewell(ada.user_id):
+    async with places.farewell(ada.user_id, patience_s=PATIENCE_S):
         salt = await context.erasure.bury_account(ada.user_id)
         await context.erasure.shred_account(ada.user_id, salt=salt)
         async with context.catalog.write() as connection:
@@ -386,7 +387,7 @@ async def test_a_farewells_tokens_are_fresh_and_never_refreshed(
     link = await ada.link(account)
     drive.faults.requests.clear()
 
-    async with places.farewell(ada.user_id):
+    async with places.farewell(ada.user_id, patience_s=PATIENCE_S):
         assert 1 == drive.faults.requests["token"]
         drive.oauth.expire_access_tokens()
         async with places.at(link["id"]) as backend:
@@ -402,7 +403,7 @@ async def test_a_farewell_does_without_an_account_that_cannot_be_reached(
     gone, there = await ada.link(account), await ada.link(drive.new_account("Grace"))
     drive.oauth.revoke(account)
 
-    async with places.farewell(ada.user_id):
+    async with places.farewell(ada.user_id, patience_s=PATIENCE_S):
         async with places.at(there["id"]) as backend:
             await backend.find(new_blob_key())
         with pytest.raises(AuthRevoked):
@@ -419,59 +420,3 @@ async def test_keys_that_are_gone_open_no_account(
 
     with pytest.raises(AuthRevoked):
         await put(places, link["id"])
-
-
-async def test_whoever_leaves_is_forgotten_by_his_clouds_too(
-    ada: Linker, account: Account, drive: PretendDrive
-) -> None:
-    link = await ada.link(account)
-    assert 200 == (await ada.ask("PUT", "/v1/route", {"home": True, "copies": [link["id"]]})).status
-    await ada.served.upload(ada.auth, b"spoken words")
-    await ada.served.placed()
-    assert 1 == len(drive.place_of(account).blobs)
-
-    assert 200 == (await ada.ask("DELETE", "/v1/me?now=true")).status
-    await ada.served.placed()
-
-    assert {} == drive.place_of(account).blobs
-    assert [True] == [grant.is_revoked for grant in drive.oauth.grants if grant.account is account]
-    row = await row_of(ada.served, link["id"])
-    assert ("unlinked", None) == (row.state, row.secrets)
-    farewell = await ada.ask("GET", f"/v1/farewells/{ada.user_id}")
-    states = {place["state"] for place in farewell.json["purge_receipt"]["placements"]}
-    assert {"purged"} == states
-
-
-async def test_a_grant_is_not_revoked_before_the_keys_are_gone(
-    ada: Linker, account: Account, drive: PretendDrive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    Whoever tries again needs what was allowed, to delete what lies there.
-    """
-    await ada.link(account)
-    context = ada.served.gateway.context
-    await context.erasure.bury_account(ada.user_id)
-
-    async def fail(*_: object, **__: object) -> None:
-        raise RootStoreFailed("no disk")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(context.keyring, "shred", fail)
-        with pytest.raises(RootStoreFailed):
-            await context.leaving.finish(ada.user_id)
-    [grant] = [grant for grant in drive.oauth.grants if grant.account is account]
-    assert not grant.is_revoked
-
-    await context.leaving.finish(ada.user_id)
-
-    assert grant.is_revoked
-
-
-async def test_a_provider_that_does_not_answer_holds_nobody_up_who_leaves(
-    ada: Linker, account: Account, drive: PretendDrive
-) -> None:
-    await ada.link(account)
-    drive.faults.order("revoke", Effect.CUT_BEFORE, times=9)
-    assert 200 == (await ada.ask("DELETE", "/v1/me?now=true")).status
-    await ada.served.placed()
-    assert "purged" == (await ada.ask("GET", f"/v1/farewells/{ada.user_id}")).json["state"]
