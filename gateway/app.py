@@ -178,7 +178,6 @@ async def open_gateway(
             min_free_bytes=settings.spool.min_free_bytes,
             max_bytes=settings.spool.max_bytes,
             threads=settings.spool.threads,
-            direct_io=settings.spool.direct_io,
         )
         stack.callback(spool.close)
         metrics = Metrics()

@@ -99,8 +99,6 @@ class Spool(Section, frozen=True):
     max_bytes: NotNegative = 0
     """The most the spool may hold; 0 is no limit but the disk."""
     threads: Positive = 4
-    direct_io: bool = True
-    """Long uploads are written past the page cache, where the file system can do that."""
 
 
 class Recordings(Section, frozen=True):

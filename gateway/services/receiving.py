@@ -36,7 +36,6 @@ async def receive(
     source = None
     try:
         source = await request.body.source()
-        writer.is_long = source is not None
         while data := await _next_bytes(holder, request.body, idle_timeout_s=idle_timeout_s):
             if received + writer.length + len(data) > limit:
                 raise TooLong(f"with this body the upload would pass {limit} bytes", limit=limit)

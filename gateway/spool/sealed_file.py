@@ -1,10 +1,7 @@
 """
-The file that one piece is written to: sealed as it goes, past the page cache where that pays.
+The file that one piece is written to: sealed as it goes, and on its way to the disk before its end.
 """
 
-import errno
-import fcntl
-import mmap
 import os
 import threading
 from contextlib import suppress
@@ -16,25 +13,27 @@ from gateway.crypto.chunked import CHUNK_SIZE, MESSAGE_HEADER_SIZE, SEALED_CHUNK
 from gateway.crypto.preamble import PREAMBLE_SIZE
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_BLOCK: Final = 4096
-"""What offsets, lengths and addresses of direct writes are multiples of; every disk's own block divides it."""
 _HEAD: Final = PREAMBLE_SIZE + MESSAGE_HEADER_SIZE
+_STRETCH: Final = 4 * 1024 * 1024
+"""So many written bytes are sent on their way to the disk at once."""
+_ON_THEIR_WAY: Final = 4
+"""Stretches behind which one is taken to have arrived, and leaves memory."""
 
 
 class _Buffers(threading.local):
     """
-    Sealed bytes on their way to the disk: one buffer per thread, instead of one per upload. Nothing in it is secret.
+    Sealed bytes on their way to the file: one buffer per thread, instead of one per upload. Nothing in it is secret.
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, mmap.PAGESIZE)
+        self._memory = bytearray()
 
     def of(self, size: int) -> memoryview:
         """
-        Return a buffer of at least *size* bytes that begins on a page, as direct writes need it.
+        Return a buffer of at least *size* bytes.
         """
         if len(self._memory) < size:
-            self._memory = mmap.mmap(-1, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
+            self._memory = bytearray(size)
         return memoryview(self._memory)
 
 
@@ -45,17 +44,17 @@ class SealedFile:
     """
     A new file with one message. Everything here blocks, and nothing is durable before `sync`.
 
-    With *is_direct* the bytes go from our buffer to the disk without the page cache, where the file system can do that:
-    it spares a copy, and cleaning up after it. What does not fill a block waits in memory for the next write or the end.
+    While the next bytes come, the disk writes those before them, instead of all of them at the end; and what it has written
+    leaves the page cache, so that a long recording pushes nothing else out and always has memory that was in use just now.
     """
 
-    def __init__(self, path: Path, preamble: bytes, key: Secret, *, is_direct: bool) -> None:
+    def __init__(self, path: Path, preamble: bytes, key: Secret) -> None:
         self._sealer = Sealer(key, preamble)
         self._fd = os.open(path, _NEW_FILE, 0o600)
-        self._is_direct = is_direct and _set_direct(self._fd, True)
         self._waiting = preamble + self._sealer.header
         """Sealed bytes that come before all later ones, and are still to be written."""
         self._written = 0
+        self._sent_off = 0
 
     @property
     def commitment(self) -> bytes:
@@ -76,9 +75,7 @@ class SealedFile:
             buffer[:ahead] = self._waiting
             self._waiting = b""
             end = ahead + self._sealer.seal_into(plaintext, buffer[ahead:])
-            whole = end - end % _BLOCK if self._is_direct else end
-            self._write(buffer[:whole])
-            self._waiting = bytes(buffer[whole:end])
+            self._write(buffer[:end])
 
     def end(self, rest: Buffer) -> None:
         """
@@ -111,36 +108,26 @@ class SealedFile:
         os.close(self._fd)
 
     def _write_waiting(self) -> None:
-        if self._is_direct:
-            # The end of the file fills no block.
-            _set_direct(self._fd, False)
-            self._is_direct = False
         waiting, self._waiting = self._waiting, b""
         self._write(memoryview(waiting))
 
     def _write(self, data: memoryview) -> None:
         while data:
-            try:
-                size = os.write(self._fd, data)
-            except OSError as error:
-                if not (self._is_direct and error.errno == errno.EINVAL):
-                    raise
-                # A file system that took the flag, and wants greater blocks than ours.
-                _set_direct(self._fd, False)
-                self._is_direct = False
-                continue
+            size = os.write(self._fd, data)
             self._written += size
             data = data[size:]
+        while self._written - self._sent_off >= _STRETCH:
+            self._send_off()
+
+    def _send_off(self) -> None:
+        # Linux begins to write what is told to leave, and drops what it has written (mm/fadvise.c).
+        _tell_to_leave(self._fd, self._sent_off)
+        if (arrived := self._sent_off - _ON_THEIR_WAY * _STRETCH) >= 0:
+            _tell_to_leave(self._fd, arrived)
+        self._sent_off += _STRETCH
 
 
-def _set_direct(fd: int, is_direct: bool) -> bool:
-    """
-    Switch direct writes on or off; tell whether the file system and the platform can do that.
-    """
-    flag = getattr(os, "O_DIRECT", 0)
-    flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETFL, flags | flag if is_direct else flags & ~flag)
-    except OSError:
-        return False
-    return bool(flag)
+def _tell_to_leave(fd: int, start: int) -> None:
+    # Only advice: where it is none, the sync at the end writes everything.
+    with suppress(OSError, AttributeError):
+        os.posix_fadvise(fd, start, _STRETCH, os.POSIX_FADV_DONTNEED)

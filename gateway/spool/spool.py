@@ -34,36 +34,22 @@ class Spool:
     File calls block in a few threads of its own, never on the event loop.
     """
 
-    def __init__(
-        self, directory: Path, *, min_free_bytes: int, max_bytes: int, threads: int, direct_io: bool
-    ) -> None:
+    def __init__(self, directory: Path, *, min_free_bytes: int, max_bytes: int, threads: int) -> None:
         self._directory = directory
         self._min_free_bytes = min_free_bytes
         self._max_bytes = max_bytes
-        self._direct_io = direct_io
         self._names = SharedSync(directory)
         self._lane = Lane(threads, name="spool")
         # Long work on whole recordings has a lane of its own, or a merge would make every phone wait.
         self._slow_lane = Lane(1, name="spool-slow")
 
     @classmethod
-    def open(
-        cls, directory: Path, *, min_free_bytes: int, max_bytes: int, threads: int, direct_io: bool = True
-    ) -> Self:
+    def open(cls, directory: Path, *, min_free_bytes: int, max_bytes: int, threads: int) -> Self:
         """
         Make the directory if it is absent.
-
-        Args:
-            direct_io: write long uploads past the page cache, where the file system can do that.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cls(
-            directory,
-            min_free_bytes=min_free_bytes,
-            max_bytes=max_bytes,
-            threads=threads,
-            direct_io=direct_io,
-        )
+        return cls(directory, min_free_bytes=min_free_bytes, max_bytes=max_bytes, threads=threads)
 
     def close(self) -> None:
         """
@@ -113,7 +99,6 @@ class Spool:
             run=self._run,
             check_room=self.check_room,
             sync_names=self._names.sync if syncs_name else lambda: None,
-            direct_io=self._direct_io,
         )
 
     async def sync_names(self) -> None:

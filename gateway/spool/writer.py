@@ -89,7 +89,6 @@ class PieceWriter:
         run: Run,
         check_room: Callable[[int], None],
         sync_names: Callable[[], None],
-        direct_io: bool,
     ) -> None:
         self._path = path
         self._preamble = preamble
@@ -97,7 +96,6 @@ class PieceWriter:
         self._run = run
         self._check_room = check_room
         self._sync_names = sync_names
-        self._direct_io = direct_io
         self._gathered: list[bytes] = []
         self._gathered_size = 0
         self._in_flight: asyncio.Future[None] | None = None
@@ -105,8 +103,6 @@ class PieceWriter:
         """What came after the last whole chunk; the threads' alone."""
         self._file: SealedFile | None = None
         self._has_failed = False
-        self.is_long = False
-        """Whether so much is to come that writing past the page cache pays. Set before anything came."""
         self.length = 0
         """Plaintext bytes taken so far."""
 
@@ -271,8 +267,7 @@ class PieceWriter:
 
     def _opened(self) -> SealedFile:
         if self._file is None:
-            is_direct = self.is_long and self._direct_io
-            self._file = SealedFile(self._path, self._preamble, self._key, is_direct=is_direct)
+            self._file = SealedFile(self._path, self._preamble, self._key)
         return self._file
 
     def _keep_whole_chunks(self) -> SettledPiece | None:
@@ -314,7 +309,7 @@ def write_message(path: Path, preamble: bytes, key: Secret, plaintext: Any) -> b
 
     On return the file is durable; after an exception there is none. Blocks.
     """
-    file = SealedFile(path, preamble, key, is_direct=False)
+    file = SealedFile(path, preamble, key)
     try:
         rest = bytearray()
         for part in plaintext:

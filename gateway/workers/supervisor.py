@@ -41,12 +41,17 @@ class Supervisor:
         self._tasks = []
 
     async def _keep(self, name: str, loop: Callable[[], Awaitable[None]]) -> None:
+        clock = asyncio.get_running_loop()
         pause = _PAUSE_S
         while True:
+            began = clock.time()
             try:
                 await loop()
                 return
             except Exception:
+                if clock.time() - began > _LONGEST_PAUSE_S:
+                    # It went well for long enough: this is another trouble than the last one.
+                    pause = _PAUSE_S
                 log.exception("worker.fell", worker=name, restarts_in_s=pause)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)

@@ -5,10 +5,11 @@ A count that grows is a decision, not an accident: whoever needs more changes th
 """
 
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,16 @@ import pytest
 from sqlalchemy import event
 
 from gateway.base.threads import Lane
-from gateway.crypto.chunked import CHUNK_SIZE
+from gateway.crypto.chunked import CHUNK_SIZE, SEALED_CHUNK_SIZE
 from gateway.spool import PieceWriter
 from gateway.spool.files import SLAB
 from tests.http.phone import Phone, speech
 from tests.support.gateway import Served, serving
+from tests.support.pieces import HEAD
 
 SMALL = speech(100_000)
 LARGE = speech(8_000_000)
+LOGGED = 28 * 1024
 
 
 class Meter:
@@ -39,6 +42,7 @@ class Meter:
             event.listen(database.sync_engine, "commit", self._on_commit)
         self._patch(monkeypatch, os, "fsync", "syncs")
         self._patch(monkeypatch, os, "write", "writes")
+        self._patch(monkeypatch, os, "write", "bytes", counts=lambda _, data: len(data))
         self._patch(monkeypatch, ThreadPoolExecutor, "submit", "hand-overs", counts=_is_ours)
         self._patch(monkeypatch, Lane, "run", "hand-overs")
 
@@ -48,7 +52,7 @@ class Meter:
         owner: Any,
         name: str,
         what: str,
-        counts: Callable[..., bool] = lambda *_: True,
+        counts: Callable[..., int] = lambda *_: True,
     ) -> None:
         original = getattr(owner, name)
 
@@ -73,6 +77,13 @@ class Meter:
         self._counts.clear()
         yield counted
         counted.update(self._counts)
+
+
+def sealed_size(size: int) -> int:
+    """
+    Return how many bytes a message of *size* has, if its last chunk is not whole.
+    """
+    return HEAD + size + (SEALED_CHUNK_SIZE - CHUNK_SIZE) * (size // CHUNK_SIZE + 1)
 
 
 def _is_ours(executor: Any, *_: Any) -> bool:
@@ -114,12 +125,24 @@ async def test_a_small_upload(served: Served, phone: Phone, monkeypatch: pytest.
         "syncs": 2,
         # The head with the whole chunks, and the last chunk.
         "writes": 2,
+        "bytes": sealed_size(len(SMALL)),
         # The file as a whole, its name, and the commit; the last two are shared by all that end at the same time.
         "hand-overs": 3,
     } == await cost(meter, lambda: phone.record(SMALL))
     # Now somebody has: the token is asked for anew.
     counts = await cost(meter, lambda: phone.record(SMALL))
     assert (2, 8) == (counts["begins"], counts["statements"])
+
+
+async def test_bytes_that_an_upload_writes_into_the_log(served: Served, phone: Phone) -> None:
+    catalog = served.gateway.settings.data_dir / "catalog.db"
+    with closing(sqlite3.connect(catalog)) as own:
+        own.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    for _ in range(8):
+        await phone.record(SMALL)
+    written = catalog.with_name("catalog.db-wal").stat().st_size / 8
+    # Each page that has something of it: rows and indexes of five tables, of 1 KiB each.
+    assert written <= LOGGED, written
 
 
 async def test_a_megabyte_more_of_an_upload_costs_a_few_hand_overs_and_nothing_else(
@@ -130,6 +153,7 @@ async def test_a_megabyte_more_of_an_upload_costs_a_few_hand_overs_and_nothing_e
     slabs = len(LARGE) // SLAB
     assert counts.pop("hand-overs") <= slabs + 2
     assert counts.pop("writes") <= slabs + 3
+    assert counts.pop("bytes") == sealed_size(len(LARGE))
     assert {"begins": 1, "statements": 7, "commits": 1, "syncs": 2} == counts
 
 

@@ -38,12 +38,8 @@ SIZES = [1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, SLAB - 1, SLAB, SLAB + 1
 
 
 @contextmanager
-def spool_in(
-    folder: Path, *, min_free_bytes: int = 0, max_bytes: int = 0, direct_io: bool = True
-) -> Iterator[Spool]:
-    spool = Spool.open(
-        folder, min_free_bytes=min_free_bytes, max_bytes=max_bytes, threads=2, direct_io=direct_io
-    )
+def spool_in(folder: Path, *, min_free_bytes: int = 0, max_bytes: int = 0) -> Iterator[Spool]:
+    spool = Spool.open(folder, min_free_bytes=min_free_bytes, max_bytes=max_bytes, threads=2)
     yield spool
     spool.close()
 

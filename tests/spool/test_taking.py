@@ -1,9 +1,8 @@
 """
-A body that a thread takes from its source, seals and writes, past the page cache where the file system can do that.
+A body that a thread takes from its source, seals and writes, while the disk writes what it has written before.
 """
 
 import errno
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +13,9 @@ from gateway.crypto.chunked import CHUNK_SIZE
 from gateway.spool import PieceWriter, SettledPiece, Spool, SpoolFull, StoredPiece
 from gateway.spool import writer as writer_module
 from gateway.spool.files import SLAB
+from gateway.spool.sealed_file import _STRETCH
 from tests.http.phone import speech
 from tests.spool.test_pieces import ID, IDENTITY, KEY, names, read_back, spool_in
-from tests.support.pieces import HEAD
 
 SIZES = [1, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, SLAB - 1, SLAB, SLAB + 1, 5 * SLAB + 12_345]
 
@@ -119,14 +118,12 @@ async def test_no_thread_keeps_plaintext(spool: Spool) -> None:
     await writer.discard()
 
 
-@pytest.mark.parametrize("is_direct", [True, False])
 async def test_of_a_disk_that_fills_up_the_whole_chunks_are_kept(
-    spool: Spool, monkeypatch: pytest.MonkeyPatch, is_direct: bool
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = speech(5 * SLAB)
     write = os.write
     writer = spool.begin_piece(IDENTITY, 1, KEY)
-    writer.is_direct = is_direct
     tap = Tap(content)
 
     def full(fd: int, data: memoryview) -> int:
@@ -147,80 +144,41 @@ async def test_of_a_disk_that_fills_up_the_whole_chunks_are_kept(
     assert content[: kept.length] == await read_back(spool, piece)
 
 
-def can_direct(folder: Path) -> bool:
+async def test_the_disk_writes_while_more_comes(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Tell whether the file system takes direct writes.
+    What is written is sent on its way by stretches, each once, and leaves memory some stretches later.
     """
-    try:
-        fd = os.open(folder / "probe", os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
-    except OSError:
-        return False
-    os.close(fd)
-    return True
+    told: list[tuple[int, int]] = []
+    advise = os.posix_fadvise
 
+    def watched(fd: int, start: int, length: int, advice: int) -> None:
+        assert os.POSIX_FADV_DONTNEED == advice
+        assert start + length <= os.fstat(fd).st_size
+        told.append((start, length))
+        advise(fd, start, length, advice)
 
-class WatchedDisk:
-    """
-    Notes the sizes of direct writes, and refuses them if it is told to.
-    """
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.direct: list[int] = []
-        self.refuses = False
-        self._write = os.write
-        monkeypatch.setattr(os, "write", self._watched)
-
-    def _watched(self, fd: int, data: memoryview) -> int:
-        if fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_DIRECT:
-            self.direct.append(len(data))
-            if self.refuses:
-                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return self._write(fd, data)
-
-
-@pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> WatchedDisk:
-    return WatchedDisk(monkeypatch)
-
-
-async def test_a_file_system_that_refuses_direct_writes_gets_others(spool: Spool, disk: WatchedDisk) -> None:
-    content = speech(3 * SLAB + 5)
-    disk.refuses = True
+    monkeypatch.setattr(os, "posix_fadvise", watched)
+    content = speech(6 * _STRETCH)
     writer = spool.begin_piece(IDENTITY, 1, KEY)
-    writer.is_long = True
     await taken(writer, Tap(content))
+    assert told
     await writer.finish()
 
-    assert len(disk.direct) <= 1
+    starts = [0, 1, 2, 3, 4, 0, 5, 1]
+    assert [(start * _STRETCH, _STRETCH) for start in starts] == told
     assert content == await read_back(spool, StoredPiece(1, len(content), is_ended=True))
-
-
-async def test_direct_writes_are_whole_blocks_and_the_end_is_not_lost(
-    spool: Spool, disk: WatchedDisk
-) -> None:
-    content = speech(2 * SLAB + 5)
-    writer = spool.begin_piece(IDENTITY, 1, KEY)
-    writer.is_long = True
-    await taken(writer, Tap(content, step=SLAB))
-    await writer.finish()
-
-    assert not any(size % 4096 for size in disk.direct)
-    sealed = HEAD + len(content) + 16 * (len(content) // CHUNK_SIZE + 1)
-    assert sealed == spool.path_of(ID, 1).stat().st_size
     assert [f"{ID}.1"] == names(spool)
 
 
-@pytest.mark.parametrize("is_wanted", [True, False])
-async def test_an_operator_may_do_without_direct_writes(
-    tmp_path: Path, disk: WatchedDisk, is_wanted: bool
+async def test_where_no_advice_is_taken_the_end_makes_everything_durable(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = speech(2 * SLAB + 5)
-    with spool_in(tmp_path / "spool", direct_io=is_wanted) as spool:
-        writer = spool.begin_piece(IDENTITY, 1, KEY)
-        writer.is_long = True
-        await taken(writer, Tap(content))
-        await writer.finish()
+    def refused(fd: int, start: int, length: int, advice: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
-        assert content == await read_back(spool, StoredPiece(1, len(content), is_ended=True))
-    # The tests' own folder may lie where there are none.
-    assert bool(disk.direct) == (is_wanted and can_direct(tmp_path))
+    monkeypatch.setattr(os, "posix_fadvise", refused)
+    content = speech(_STRETCH + 5)
+    writer = spool.begin_piece(IDENTITY, 1, KEY)
+    await taken(writer, Tap(content))
+    await writer.finish()
+    assert content == await read_back(spool, StoredPiece(1, len(content), is_ended=True))
