@@ -91,23 +91,23 @@ class Slopes:
 
 
 MEASURED: Final = Slopes(
-    sqlite_recording=982,
-    sqlite_user=229,
-    sqlite_user_keys=154,
-    postgres_recording=1_272,
-    postgres_user=292,
+    sqlite_recording=1_152,
+    sqlite_user=278,
+    sqlite_user_keys=158,
+    postgres_recording=1_287,
+    postgres_user=316,
     postgres_user_keys=242,
-    delete_catalog=139,
-    delete_keys=4_563,
-    upload_ms=7.2,
-    upload_s_per_gib=1.75,
-    postgres_gateway_ms=14.4,
-    postgres_server_ms=3.45,
-    play_s_per_gib=0.87,
-    page_ms=3.48,
-    delete_ms=27.2,
-    upload_dirty=165_146,
-    delete_dirty=235_184,
+    delete_catalog=82,
+    delete_keys=4_571,
+    upload_ms=1.74,
+    upload_s_per_gib=1.17,
+    postgres_gateway_ms=3.61,
+    postgres_server_ms=0.75,
+    play_s_per_gib=0.45,
+    page_ms=2.24,
+    delete_ms=10.5,
+    upload_dirty=53_425,
+    delete_dirty=117_006,
 )
 
 
@@ -340,7 +340,7 @@ def _amount(value: float) -> str:
         return "0"
     if value >= 100:
         return f"{round(value, 1 - math.floor(math.log10(value))):,.0f}"
-    return f"{float(f'{value:.2g}'):g}"
+    return f"{float(f'{value:.2g}'):.10f}".rstrip("0").rstrip(".")
 
 
 def _bytes(value: float) -> str:

@@ -217,6 +217,8 @@ async def test_work_that_may_wait_lets_others_pass(catalog_database: Database) -
         is_busy = False
         await until(lambda: bool(done))
     running.cancel()
+    # Or a connection that it holds would be left to the garbage collector.
+    await asyncio.wait([running])
 
 
 async def test_work_that_has_waited_long_enough_lets_nobody_pass(catalog_database: Database) -> None:
@@ -242,6 +244,8 @@ async def test_work_that_has_waited_long_enough_lets_nobody_pass(catalog_databas
         running = asyncio.create_task(impatient.run())
         await until(lambda: bool(done))
     running.cancel()
+    # Or a connection that it holds would be left to the garbage collector.
+    await asyncio.wait([running])
 
 
 async def _is_empty(database: Database) -> bool:
