@@ -386,8 +386,8 @@ async def open_gateway(
             # Apart, so that a mail to one does not wait for those to many.
             mails, mass_mails = {MAIL: telling.mailing.send}, {MAIL_OF_RUN: telling.mailing.send}
         limits = settings.jobs
-        # In these two nobody waits for an answer, as phones do meanwhile.
         crews = [
+            # For what these two do nobody waits, as phones do meanwhile.
             Crew("placings", placings, placing_bell, limits.workers, courtesy),
             Crew("copies", in_clouds, cloud_bell, limits.copy_workers, courtesy),
             Crew("jobs", at_home, home_bell, limits.workers),

@@ -59,10 +59,10 @@ class Lane:
             raise RuntimeError("a lane that was shut down takes no calls")
         asked = _Call(call, asyncio.get_running_loop())
         self._under_way += 1
-        if len(self._threads) < min(self._under_way, self._most):
-            self._begin_thread()
-        self._calls.put(asked)
         try:
+            if len(self._threads) < min(self._under_way, self._most):
+                self._begin_thread()
+            self._calls.put(asked)
             return await asked.ended
         finally:
             self._under_way -= 1

@@ -205,7 +205,7 @@ async def come_back(request: web.Request) -> web.StreamResponse:
                 response.headers["Location"] = ACCOUNT_PAGE
             await sign_in_browser(request, response, user, is_remembered=back.is_remembered)
     except Exception as error:  # noqa: BLE001 - a person gets a page, whatever it is
-        title = "Not signed in" if session is None else "Not added"
+        title = "Not signed in" if session is None else "Nothing was changed"
         return request.app[CALLBACK_PAGE](CallbackPage.of_failure(title, error))
     return response
 

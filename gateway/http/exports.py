@@ -25,6 +25,8 @@ from gateway.services.exports import ExportView
 log = structlog.get_logger()
 
 _LOOK_AGAIN_S: Final = "2"
+_ANY_SIZE: Final = 2**63
+"""Greater than every archive: where a range begins is asked before it is known which archive it is of."""
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -72,9 +74,9 @@ async def get_archive(request: web.Request) -> web.StreamResponse:
     """
     user = await authenticated(request)
     exports = context_of(request).exports
-    revision = _revision(request)
+    revision, is_fresh = _revision(request), _is_fresh(request)
     export = await exports.archive(
-        user, str(path_id(request, "export")), revision=revision, is_fresh=_is_fresh(request)
+        user, str(path_id(request, "export")), revision=revision, is_fresh=is_fresh
     )
     etag = f'"{export.id}.{export.revision}"'
     headers = {
@@ -91,7 +93,7 @@ async def get_archive(request: web.Request) -> web.StreamResponse:
     condition = request.headers.get("If-Range")
     # Bytes of two revisions must never be joined: whoever names neither gets a range only where there was but one.
     is_sure = revision is not None or export.revision == 1 if condition is None else condition.strip() == etag
-    if condition is None and not is_sure and _goes_on(request, export.size):
+    if condition is None and not is_sure and not is_fresh:
         # Not answered with the whole: wget would leave out as much of it as it has, and add the rest to that.
         raise ExportChanged
 
@@ -138,18 +140,10 @@ def _revision(request: web.Request) -> int | None:
 
 def _is_fresh(request: web.Request) -> bool:
     """
-    Tell whether a download begins with this request.
-    """
-    told = request.headers.get("Range", "").replace(" ", "").lower()
-    return not told or told.startswith("bytes=0-")
-
-
-def _goes_on(request: web.Request, size: int) -> bool:
-    """
-    Tell whether this asks for what comes after bytes that somebody has already.
+    Tell whether a download begins with this request, rather than goes on after bytes that somebody has already.
     """
     try:
-        part = parse_range(request.headers.get("Range"), size)
+        part = parse_range(request.headers.get("Range"), _ANY_SIZE)
     except Unsatisfiable:
-        return True
-    return part is not None and part.start > 0
+        return False
+    return part is None or part.start == 0

@@ -42,7 +42,7 @@ class WorkBell:
         """
         for other in self._others:
             other.ring()
-        self._is_rung = not self.wake(1)
+        self._wake_one()
 
     def wake(self, most: int) -> int:
         """
@@ -55,6 +55,9 @@ class WorkBell:
                 waiting.set_result(None)
                 woken += 1
         return woken
+
+    def _wake_one(self) -> None:
+        self._is_rung = not self.wake(1)
 
     async def wait(self, timeout_s: float) -> None:
         """
@@ -75,7 +78,7 @@ class WorkBell:
                 self._waiting.remove(woken)
             elif not woken.cancelled():
                 # What he was woken for is for another one.
-                self.ring()
+                self._wake_one()
             raise
         finally:
             if not self._waiting:

@@ -105,7 +105,7 @@ async def test_it_is_not_added_to_whoever_signed_in_meanwhile(
     ada.http.cookie_jar.update_cookies({BINDING_COOKIE: binding}, URL(served.url))
 
     page = await ada.go(address)
-    assert (410, True) == (page.status, "Not added" in page.text)
+    assert (410, True) == (page.status, "Nothing was changed" in page.text)
     assert account.email not in (await ada.go("/account")).text
 
 
@@ -147,7 +147,7 @@ async def test_whoever_refuses_stays_signed_in_as_before(google: GoogleSignIn, a
     address = next(link for link in onward.links if link.startswith(google.url))
 
     page = await ada.go(str(URL(google.oauth.deny(address)).relative()))
-    assert (422, True) == (page.status, "Not added" in page.text)
+    assert (422, True) == (page.status, "Nothing was changed" in page.text)
     assert NUMBER in (await ada.go("/account")).text
 
 

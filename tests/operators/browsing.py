@@ -99,3 +99,13 @@ async def own_token(browser: Browser) -> tuple[str, str]:
     """
     await browser.go("/operator")
     return browser.page.form("/operator/sign-out").fields[0]
+
+
+@asynccontextmanager
+async def in_role(served: Served, provider: GoogleSignIn, role: str) -> AsyncIterator[OperatorsBrowser]:
+    """
+    Give a browser in which somebody is signed in who has that role.
+    """
+    async with OperatorsBrowser(served, provider) as browser:
+        await browser.sign_in_as(role)
+        yield browser

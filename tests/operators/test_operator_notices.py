@@ -2,16 +2,14 @@
 What operators see of notices to many, on each database, and that a mail that was given up is tried once more.
 """
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.catalog.jobs import claim_jobs, find_due, list_jobs, park_job
+from tests.conftest import DatabaseUrls
 from tests.emulators.faults import Effect
-from tests.emulators.oidc import GoogleSignIn
-from tests.operators.browsing import OperatorsBrowser, operated, own_token
+from tests.operators.browsing import OperatorsBrowser, own_token
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 from tests.support.mailbox import Mailbox
@@ -23,24 +21,12 @@ PATH = "/operator/notices"
 
 
 @pytest.fixture
-async def served(
-    tmp_path: Path, provider: GoogleSignIn, clock: FakeClock, database_urls: Any, mailbox: Mailbox
-) -> AsyncIterator[Served]:
-    async with operated(
-        tmp_path / "data",
-        provider,
-        clock,
-        catalog_url=database_urls.catalog,
-        keys_url=database_urls.keys,
+def sections(database_urls: DatabaseUrls, mailbox: Mailbox) -> dict[str, Any]:
+    return {
+        "catalog_url": database_urls.catalog,
+        "keys_url": database_urls.keys,
         **mail_sections(mailbox),
-    ) as served:
-        yield served
-
-
-@pytest.fixture
-async def operator(browser: OperatorsBrowser) -> OperatorsBrowser:
-    await browser.sign_in_as("operator")
-    return browser
+    }
 
 
 async def announced(served: Served, *addresses: str | None) -> str:

@@ -4,16 +4,16 @@ What operators do on their pages, on each database.
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.services.audit import View
+from tests.conftest import DatabaseUrls
 from tests.emulators.oidc import GoogleSignIn
 from tests.http.newcomer import NUMBER, Newcomer
 from tests.http.phone import Phone
-from tests.operators.browsing import OperatorsBrowser, operated, own_token
+from tests.operators.browsing import OperatorsBrowser, in_role, own_token
 from tests.operators.scene import Scene
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
@@ -22,38 +22,23 @@ DAY = 24 * 3600
 
 
 @pytest.fixture
-async def served(
-    tmp_path: Path, provider: GoogleSignIn, clock: FakeClock, database_urls: Any
-) -> AsyncIterator[Served]:
-    async with operated(
-        tmp_path / "data",
-        provider,
-        clock,
-        catalog_url=database_urls.catalog,
-        keys_url=database_urls.keys,
-        sign_in={"resend_after_s": 0},
-    ) as served:
-        yield served
+def sections(database_urls: DatabaseUrls) -> dict[str, Any]:
+    return {
+        "catalog_url": database_urls.catalog,
+        "keys_url": database_urls.keys,
+        "sign_in": {"resend_after_s": 0},
+    }
 
 
 @pytest.fixture
 async def privacy(served: Served, provider: GoogleSignIn) -> AsyncIterator[OperatorsBrowser]:
-    async with OperatorsBrowser(served, provider) as browser:
-        await browser.sign_in_as("privacy")
-        yield browser
-
-
-@pytest.fixture
-async def operator(served: Served, provider: GoogleSignIn) -> AsyncIterator[OperatorsBrowser]:
-    async with OperatorsBrowser(served, provider) as browser:
-        await browser.sign_in_as("operator")
+    async with in_role(served, provider, "privacy") as browser:
         yield browser
 
 
 @pytest.fixture
 async def support(served: Served, provider: GoogleSignIn) -> AsyncIterator[OperatorsBrowser]:
-    async with OperatorsBrowser(served, provider) as browser:
-        await browser.sign_in_as("support")
+    async with in_role(served, provider, "support") as browser:
         yield browser
 
 

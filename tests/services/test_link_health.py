@@ -2,8 +2,7 @@
 Links that look after themselves: the ill are tried, the idle refreshed, and ends are told of beforehand.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -13,7 +12,7 @@ from gateway.services.link_health import LinkHealth
 from tests.conftest import DatabaseUrls
 from tests.emulators.cloud import Account
 from tests.emulators.faults import Effect
-from tests.http.link_client import Linker, gateway_for
+from tests.http.link_client import Linker
 from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 from tests.support.pretend_drive import PretendDrive
@@ -23,38 +22,8 @@ INTERVAL_S = 900
 
 
 @pytest.fixture
-def drive() -> Iterator[PretendDrive]:
-    with PretendDrive() as drive:
-        yield drive
-
-
-@pytest.fixture
-def account(drive: PretendDrive) -> Account:
-    return drive.new_account()
-
-
-@pytest.fixture
-async def gateway(
-    drive: PretendDrive,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    clock: FakeClock,
-    database_urls: DatabaseUrls,
-) -> AsyncIterator[Served]:
-    async with gateway_for(
-        drive,
-        tmp_path / "data",
-        monkeypatch,
-        clock,
-        catalog_url=database_urls.catalog,
-        keys_url=database_urls.keys,
-    ) as served:
-        yield served
-
-
-@pytest.fixture
-async def ada(gateway: Served, drive: PretendDrive) -> Linker:
-    return await Linker.of_new_user(gateway, drive)
+def linking(database_urls: DatabaseUrls) -> dict[str, Any]:
+    return {"catalog_url": database_urls.catalog, "keys_url": database_urls.keys}
 
 
 @pytest.fixture

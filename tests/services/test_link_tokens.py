@@ -3,7 +3,7 @@ Refreshing: once at a time, among tasks and among nodes; stored before it is use
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -26,17 +26,6 @@ from tests.support.clock import FakeClock
 from tests.support.gateway import Served
 from tests.support.pretend_drive import PretendDrive, PretendSettings, profile_of
 from tests.support.waiting import until
-
-
-@pytest.fixture
-def drive() -> Iterator[PretendDrive]:
-    with PretendDrive() as drive:
-        yield drive
-
-
-@pytest.fixture
-def account(drive: PretendDrive) -> Account:
-    return drive.new_account()
 
 
 class Nodes:

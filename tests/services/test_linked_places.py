@@ -3,7 +3,7 @@ Connections to linked accounts: shared, closed when idle, noted upon, and kept f
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -35,30 +35,6 @@ from tests.support.pretend_drive import PretendBackend, PretendDrive, PretendSet
 from tests.support.waiting import until
 
 PATIENCE_S = 30
-
-
-@pytest.fixture
-def drive() -> Iterator[PretendDrive]:
-    with PretendDrive() as drive:
-        yield drive
-
-
-@pytest.fixture
-def account(drive: PretendDrive) -> Account:
-    return drive.new_account()
-
-
-@pytest.fixture
-async def gateway(
-    drive: PretendDrive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
-) -> AsyncIterator[Served]:
-    async with gateway_for(drive, tmp_path / "data", monkeypatch, clock) as served:
-        yield served
-
-
-@pytest.fixture
-async def ada(gateway: Served, drive: PretendDrive) -> Linker:
-    return await Linker.of_new_user(gateway, drive)
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ Whoever is erased is forgotten by his clouds too: before his keys go where that 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -15,8 +15,7 @@ from gateway.catalog.links import LinkRow, get_link
 from gateway.keyring.errors import RootStoreFailed
 from tests.emulators.cloud import Account
 from tests.emulators.faults import Effect
-from tests.http.link_client import Linker, gateway_for
-from tests.support.clock import FakeClock
+from tests.http.link_client import Linker
 from tests.support.gateway import Served
 from tests.support.pretend_drive import PretendDrive
 from tests.support.waiting import until
@@ -25,27 +24,8 @@ PARTING_S = 1
 
 
 @pytest.fixture
-def drive() -> Iterator[PretendDrive]:
-    with PretendDrive() as drive:
-        yield drive
-
-
-@pytest.fixture
-def account(drive: PretendDrive) -> Account:
-    return drive.new_account()
-
-
-@pytest.fixture
-async def gateway(
-    drive: PretendDrive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
-) -> AsyncIterator[Served]:
-    async with gateway_for(drive, tmp_path / "data", monkeypatch, clock, parting_s=PARTING_S) as served:
-        yield served
-
-
-@pytest.fixture
-async def ada(gateway: Served, drive: PretendDrive) -> Linker:
-    return await Linker.of_new_user(gateway, drive)
+def linking() -> dict[str, Any]:
+    return {"parting_s": PARTING_S}
 
 
 async def row_of(served: Served, link_id: str) -> LinkRow:

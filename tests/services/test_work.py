@@ -57,21 +57,14 @@ async def test_a_bell_rings_those_that_hang_on_it_and_they_not_it() -> None:
     assert 2 == await awake([low, high])
 
 
-async def test_who_is_cancelled_before_he_woke_leaves_the_work_to_another() -> None:
+@pytest.mark.parametrize("is_woken_first", [True, False])
+async def test_who_is_cancelled_leaves_the_work_to_another(is_woken_first: bool) -> None:
     bell = WorkBell()
     first, second = await waiting(bell, 2)
-    bell.ring()
-    first.cancel()
+    for step in (bell.ring, first.cancel) if is_woken_first else (first.cancel, bell.ring):
+        step()
     assert 2 == await awake([first, second])
     assert first.cancelled()
-
-
-async def test_who_is_cancelled_is_woken_no_more() -> None:
-    bell = WorkBell()
-    first, second = await waiting(bell, 2)
-    first.cancel()
-    bell.ring()
-    assert 2 == await awake([first, second])
 
 
 async def test_of_all_who_wait_one_looks_from_time_to_time() -> None:

@@ -60,6 +60,21 @@ async def test_threads_begin_when_there_is_work_for_them(lane: Lane) -> None:
     assert alone < set(found)
 
 
+async def test_a_call_for_which_no_thread_can_begin_is_refused_and_leaves_no_trace(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="new thread"):
+                await lane.run(threading.get_ident)
+    # Refused calls do not count as under way: one thread is enough.
+    assert 1 == len({await lane.run(threading.get_ident) for _ in range(5)})
+
+
 async def test_who_is_cancelled_hears_of_it_when_the_call_has_ended(lane: Lane) -> None:
     held = Held()
     asking = asyncio.create_task(lane.run(held))
